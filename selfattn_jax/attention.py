@@ -1,0 +1,283 @@
+"""The lift: functions of one head and one sequence become functions of [B,T,H,K], by nested `vmap`.
+
+Batch is mapped outside, then groups, then the query heads of a group with keys and values unmapped: grouped heads copy
+no key. What carries no batch or head axis (a causal mask, ALiBi's distances) stays one copy under the maps.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from selfattn_jax.functional import masks
+from selfattn_jax.functional.attend import Composition, Inspection, attend_composed, compose
+from selfattn_jax.functional.bind import Lead, bind, call, is_lead, lead
+from selfattn_jax.functional.masks import Mask, as_mask
+from selfattn_jax.shapes import Array, check_shapes
+
+Implementation = Literal["auto", "dense"]
+
+
+def attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    mask: Any = None,
+    lengths: Array | None = None,
+    segments: Array | tuple[Array, Array] | None = None,
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+    rng: Array | None = None,
+    implementation: Implementation = "auto",
+    **pieces: Any,
+) -> Array:
+    """Attends with H heads over a batch of sequences, in the layout of `jax.nn.dot_product_attention`.
+
+      y_bth = Σₛ w_bhts v_bsg        w = normalizer(score(q_h, k_g) + …, mask),  g = ⌊h / (H/G)⌋
+
+    Args:
+      query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].  G divides H.
+      mask: a Mask, a predicate, a bool array [T,S] or [B|1,H|1,T,S], or `lead(array, letters)`; True = may attend.
+      lengths: [B] int32: the keys at and past lengths[b] are hidden.
+      segments: [B,S] int32, or ([B,T], [B,S]): a query sees the keys of its own segment.
+      query_positions: [T] or [B,T] int32.  key_positions: [S] or [B,S] int32.
+      rng: a typed key, for dropout; it is split per example and head.
+      implementation: "dense" forms [T,S]; "auto" chooses.
+      **pieces: encode, score, modifiers, biases, rowwise, normalizer, dropout, aggregate: see `compose`. An array knob
+        that differs from head to head or example to example says so with `lead`.
+
+    Returns: [B,T,H,V] or [T,H,V], in value's dtype; 0 for a query that may attend to nothing.
+    Raises: ValueError or TypeError naming the argument, what came and what was wanted.
+    """
+    if implementation not in get_args(Implementation):
+        raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
+    return inspect(
+        query,
+        key,
+        value,
+        want=(),
+        mask=mask,
+        lengths=lengths,
+        segments=segments,
+        query_positions=query_positions,
+        key_positions=key_positions,
+        rng=rng,
+        **pieces,
+    ).output
+
+
+def inspect(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    want: Collection[str] = ("weights",),
+    mask: Any = None,
+    lengths: Array | None = None,
+    segments: Array | tuple[Array, Array] | None = None,
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+    rng: Array | None = None,
+    **pieces: Any,
+) -> Inspection:
+    """Attends like `attention` and returns what happened inside as well; the output is the same.
+
+    Args:
+      want: of "weights" [B,H,T,S], "scores" [B,H,T,S] and "log_normalizer" [B,H,T].
+      The other arguments are those of `attention`.
+
+    Returns: an Inspection; what was not asked for is None.
+    Raises: as `attention`.
+    """
+    batch, sources = key.shape[0] if key.ndim == 4 else 1, key.shape[-3]
+    composition = compose(mask=_join(_as_mask(mask), _data_mask(lengths, segments, batch, sources)), **pieces)
+    positions = (_as_positions("query_positions", query_positions), _as_positions("key_positions", key_positions))
+
+    def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
+        composition, positions = context
+        return attend_composed(query, key, value, composition, *map(_plain, positions), rng, want)
+
+    out_axes = Inspection(output=1, weights=0, scores=0, log_normalizer=0)  # pyright: ignore[reportArgumentType]
+    return lift(head, (composition, positions), query, key, value, rng, out_axes=out_axes)
+
+
+def mix(
+    mixer: Callable,
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    key_mask: Array | None = None,
+    causal: bool = False,
+) -> Array:
+    """Lifts a mixer of one head and one sequence over heads and batch.
+
+    Args:
+      mixer: (query [T,K], key [S,K], value [S,V], *, causal, key_mask) → [T,V], a function or bound.
+      query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].
+      key_mask: [B,S] or [S] bool, True = may be attended to.
+      causal: whether a query sees its past alone.
+
+    Returns: [B,T,H,V] or [T,H,V].
+    """
+
+    def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
+        mixer, key_mask = context
+        return bind(mixer, causal=causal, key_mask=_plain(key_mask))(query, key, value)
+
+    return lift(head, (bind(mixer), _by_example(key_mask)), query, key, value, None, out_axes=1)
+
+
+def mix_weights(
+    weights: Callable, query: Array, key: Array, *, key_mask: Array | None = None, causal: bool = False
+) -> Array:
+    """Lifts a mixer's effective attention matrix over heads and batch; the arguments are those of `mix`.
+
+    Returns: [B,H,T,S] or [H,T,S].
+    """
+
+    def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
+        weights, key_mask = context
+        return bind(weights, causal=causal, key_mask=_plain(key_mask))(query, key)
+
+    return lift(head, (bind(weights), _by_example(key_mask)), query, key, key, None, out_axes=0)
+
+
+def lift(
+    head: Callable, context: Any, query: Array, key: Array, value: Array, rng: Array | None, *, out_axes: Any
+) -> Any:
+    """Maps a function of one head and one sequence over batch, groups and the heads of a group.
+
+    Args:
+      head: (context, query [T,K], key [S,K], value [S,V], rng or None) → a pytree.
+      context: a pytree whose array knobs say with `lead` which of B and H they carry.
+      query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].
+      rng: a typed key or None.
+      out_axes: where the head axis goes in what one head returns, as for `vmap`.
+
+    Returns: what `head` returns, with the axis H (at `out_axes`) and, if the inputs have it, B (first).
+    Raises: ValueError naming the argument whose shape is off.
+    """
+    batched = query.ndim == 4
+    if not batched:
+        _check_ranks(query, key, value)
+        query, key, value = query[None], key[None], value[None]
+    sizes = check_shapes(query=(query, "BTHK"), key=(key, "BSGK"), value=(value, "BSGV"))
+    heads, groups = sizes["H"], sizes["G"]
+    if heads % groups:
+        raise ValueError(f"key has G={groups} heads, which must divide query's H={heads}")
+    shape = (sizes["B"], groups, heads // groups)
+    query = query.reshape(*query.shape[:2], *shape[1:], query.shape[-1])
+    rngs = None if rng is None else jax.random.split(rng, shape)
+    context = jax.tree.map(lambda knob: _split_heads(knob, sizes, groups), context, is_leaf=is_lead)
+    per_group = _map(head, "h", (1, None, None, 0), out_axes)
+    per_example = _map(per_group, "G", (1, 1, 1, 0), out_axes)
+    per_batch = _map(per_example, "B", (0, 0, 0, 0), 0)
+    result = per_batch(context, query, key, value, rngs)
+    merged = jax.tree.map(
+        lambda axis, part: jax.tree.map(lambda array: _merge_heads(array, axis + 1), part),
+        out_axes,
+        result,
+        is_leaf=lambda axis: isinstance(axis, int),
+    )
+    return merged if batched else jax.tree.map(lambda array: array[0], merged)
+
+
+def _map(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -> Callable:
+    """`vmap` over one letter, which it takes off the array knobs that carry it."""
+
+    def mapped(context: Any, *arrays: Array | None) -> Any:
+        knobs, structure = jax.tree.flatten(context, is_leaf=is_lead)
+        axes = [knob.letters.index(letter) if is_lead(knob) and letter in knob.letters else None for knob in knobs]
+
+        def inner(values: list, *arrays: Array) -> Any:
+            rest = [
+                Lead(value, knob.letters.replace(letter, "")) if is_lead(knob) else value
+                for knob, value in zip(knobs, values, strict=True)
+            ]
+            return function(structure.unflatten(rest), *arrays)
+
+        values = [knob.array if is_lead(knob) else knob for knob in knobs]
+        return jax.vmap(inner, in_axes=(axes, *in_axes), out_axes=out_axes)(values, *arrays)
+
+    return mapped
+
+
+def _split_heads(knob: Any, sizes: dict[str, int], groups: int) -> Any:
+    """Splits the axis H of an array knob in groups G and heads of a group h, and checks B, H, T and S."""
+    if not is_lead(knob):
+        return knob
+    shape = jnp.shape(knob.array)
+    for letter, size in zip(knob.letters, shape, strict=False):
+        if sizes[letter] != size:
+            raise ValueError(f"an array knob with axes {knob.letters!r} must have {letter}={sizes[letter]}, got {list(shape)}")
+    if "H" not in knob.letters:
+        return knob
+    axis = knob.letters.index("H")
+    array = jnp.reshape(knob.array, (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :]))
+    return Lead(array, knob.letters.replace("H", "Gh"))
+
+
+def _merge_heads(array: Array, axis: int) -> Array:
+    return array.reshape(*array.shape[:axis], array.shape[axis] * array.shape[axis + 1], *array.shape[axis + 2 :])
+
+
+def _check_ranks(query: Array, key: Array, value: Array) -> None:
+    for name, array, letters in (("query", query, "T,H,K"), ("key", key, "S,G,K"), ("value", value, "S,G,V")):
+        if array.ndim != 3:
+            raise ValueError(
+                f"{name} must be [B,{letters}] or, without a batch, [{letters}], got shape {list(array.shape)}: "
+                "query, key and value have a batch axis together or not at all"
+            )
+
+
+def _plain(knob: Any) -> Any:
+    return knob.array if is_lead(knob) else knob
+
+
+def _by_example(array: Array | None) -> Lead | None:
+    if array is None:
+        return None
+    return lead(array, "BS" if array.ndim == 2 else "S")
+
+
+def _as_positions(name: str, positions: Array | None) -> Lead | None:
+    if positions is None:
+        return None
+    if positions.ndim not in (1, 2):
+        raise ValueError(f"{name} must be [T] or [B,T] int32 (S for keys), got shape {list(positions.shape)}")
+    letters = "T" if name == "query_positions" else "S"
+    return lead(positions, letters if positions.ndim == 1 else "B" + letters)
+
+
+def _as_mask(mask: Any) -> Mask | None:
+    """A mask as the lift wants it; a bool array [B|1,H|1,T,S] loses its axes of size 1, which say "shared"."""
+    if mask is None or callable(mask) or is_lead(mask) or jnp.ndim(mask) != 4:
+        return None if mask is None else as_mask(mask)
+    kept = [letter for letter, size in zip("BH", mask.shape, strict=False) if size != 1]
+    shape = [size for size in mask.shape[:2] if size != 1] + list(mask.shape[2:])
+    return as_mask(lead(jnp.reshape(mask, shape), "".join(kept) + "TS"))
+
+
+def _data_mask(lengths: Array | None, segments: Any, batch: int, sources: int) -> Mask | None:
+    mask = None
+    if lengths is not None:
+        if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
+            raise ValueError(f"lengths must be int32 [B={batch}], got {lengths.dtype} {list(lengths.shape)}")
+        valid = jnp.arange(sources)[None, :] < lengths[:, None]
+        mask = bind(masks.padding, key_valid=lead(valid, "BS"))
+    if segments is not None:
+        query_segments, key_segments = segments if isinstance(segments, tuple) else (segments, segments)
+        same = bind(
+            masks.segments,
+            query_segments=lead(query_segments, "BT"[2 - query_segments.ndim :]),
+            key_segments=lead(key_segments, "BS"[2 - key_segments.ndim :]),
+        )
+        mask = _join(mask, same)
+    return mask  # pyright: ignore[reportReturnType]
+
+
+def _join(first: Any, second: Any) -> Any:
+    return first & second if first is not None and second is not None else first if second is None else second

@@ -1,0 +1,200 @@
+"""From a config to the things it names: task, encoder, optimiser. What cannot work raises here, before anything runs."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from flax import nnx
+
+from selfattn_jax import catalogue
+from selfattn_jax.catalogue import SIZES, Kind
+from selfattn_jax.config.errors import ConfigError, Problem
+from selfattn_jax.config.schema import AllMask, AnyMask, AttentionConfig, Config, ModelConfig, NotMask, TrainingConfig
+from selfattn_jax.functional.bind import bind
+from selfattn_jax.functional.masks import Mask
+from selfattn_jax.heads import Heads
+from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention
+from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
+from selfattn_jax.shapes import Array
+from selfattn_jax.tasks import Task
+
+NORMS = {"rms": nnx.RMSNorm, "layer": nnx.LayerNorm}
+ACTIVATIONS = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Says which key of the config a ValueError is about."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise ConfigError([Problem(where="", path=path, message=str(error))]) from error
+
+
+class _Sizes(NamedTuple):
+    """The sizes that a module may ask for by name: its positional parameters."""
+
+    heads: int
+    groups: int
+    width: int
+    key_width: int
+    value_width: int
+    length: int
+    causal: bool
+
+
+def make(kind: Kind, config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs | None = None) -> Any:
+    """Makes what a piece's config names: a module if it has one, else the bound function.
+
+    Args:
+      kind: of the catalogue.
+      config: the piece's config, with its name and knobs.
+      sizes: of the model, by the names in `catalogue.SIZES`.
+      rngs: for a module's parameters.
+    Returns: an NNX module, a bound piece, or what the function of a task or of heads returns.
+    Raises: ValueError from the piece itself.
+    """
+    entry = catalogue.find(kind, config.name)
+    knobs = {name: getattr(config, name) for name in entry.knobs()}
+    parameters = {parameter.name: parameter for parameter in entry.parameters()}
+    if entry.module is None and kind not in ("heads", "tasks"):
+        return bind(entry.function, **knobs)
+    wanted = [sizes[name] for name in parameters if name in SIZES and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    random = {"rngs": rngs} if "rngs" in parameters else {}
+    return entry.maker(*wanted, **knobs, **random)
+
+
+def make_task(config: Config) -> Task:
+    """The task that a config names.
+
+    Raises: ConfigError at `task` for knobs that do not fit together, or a missing optional package.
+    """
+    with _at("task"):
+        return make("tasks", config.task, {})
+
+
+def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
+    """The encoder that a config describes, for a task.
+
+    Args:
+      config: of the experiment.  task: from `make_task`.
+      rngs: for the parameters.
+    Returns: the encoder.
+    Raises: ConfigError at the key that cannot work, with the reason.
+    """
+    model = config.model
+    with _at("model.heads"):
+        heads: Heads = make("heads", model.heads, {"width": model.width})
+    causal = task.causal if model.causal is None else model.causal
+    sizes = _Sizes(heads.count, heads.groups, model.width, heads.key_width, heads.value_width, task.length, causal)
+    norm = NORMS[model.block.norm]
+    positions = None
+    if model.positions is not None:
+        with _at("model.positions"):
+            positions = make("positions", model.positions, sizes._asdict(), rngs)
+    pre = model.block.placement == "pre"
+    return Encoder(
+        model.width,
+        [_block(model, heads, sizes, rngs) for _ in range(model.layers)],
+        vocabulary=task.vocabulary,
+        features=task.features,
+        outputs=task.outputs,
+        positions=positions,
+        pool=model.pool if task.per == "sequence" else None,
+        norm=norm if pre else None,
+        rngs=rngs,
+    )
+
+
+def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, rngs: nnx.Rngs) -> Block:
+    with _at("model.mixer"):
+        mixer = make_mixer(model.mixer, sizes._asdict(), rngs)
+        attention = SelfAttention(model.width, heads, mixer, causal=sizes.causal, rngs=rngs)
+    hidden = model.width * model.block.expansion
+    mlp = None
+    if model.block.mlp == "swiglu":
+        mlp = GatedMlp(model.width, hidden, rngs=rngs)
+    elif model.block.mlp != "none":
+        mlp = Mlp(model.width, hidden, activation=ACTIVATIONS[model.block.mlp], rngs=rngs)
+    norm, placement = NORMS[model.block.norm], model.block.placement
+    return Block(model.width, attention, mlp, norm=norm, placement=placement, rngs=rngs)
+
+
+def make_mixer(config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention | Mixer:
+    """The mixer that a config names.
+
+    Args:
+      config: an AttentionConfig, or the config of another mixer.
+      sizes: of the model, by the names in `catalogue.SIZES`.
+      rngs: for the parameters.
+    Returns: an `Attention` or a `Mixer`.
+    Raises: ValueError when the mixer cannot do what the model wants of it.
+    """
+    entry = catalogue.find("mixers", config.name)
+    if sizes["causal"] and not entry.causal:
+        raise ValueError(f"{entry.name} cannot be causal: set model.causal to false, or take another mixer")
+    if isinstance(config, AttentionConfig):
+        return _attention(config, sizes, rngs)
+    return Mixer(make("mixers", config, sizes, rngs), entry.weights)
+
+
+def _attention(config: AttentionConfig, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention:
+    def each(kind: Kind, configs: tuple) -> list:
+        return [make(kind, piece, sizes, rngs) for piece in configs]
+
+    return Attention(
+        encode=each("positions", config.encode),
+        score=make("scores", config.score, sizes, rngs),
+        modifiers=each("modifiers", config.modifiers),
+        biases=each("positions", config.biases),
+        rowwise=each("positions", config.rowwise),
+        mask=None if config.mask is None else make_mask(config.mask, sizes),
+        normalizer=make("normalizers", config.normalizer, sizes, rngs),
+        dropout=config.dropout,
+    )
+
+
+def make_mask(config: Any, sizes: Mapping[str, Any]) -> Mask:
+    """The mask that a config describes, with its any, all and not."""
+    if isinstance(config, NotMask):
+        return ~make_mask(config.negated, sizes)
+    if not isinstance(config, (AnyMask, AllMask)):
+        return make("masks", config, sizes)
+    first, *others = (make_mask(part, sizes) for part in (config.any if isinstance(config, AnyMask) else config.all))
+    for other in others:
+        first = first | other if isinstance(config, AnyMask) else first & other
+    return first
+
+
+class Hyperparameters(NamedTuple):
+    """What may differ between the runs of one compiled program."""
+
+    learning_rate: float | Array
+    weight_decay: float | Array
+
+
+def make_optimizer(config: TrainingConfig, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
+    """AdamW with the gradient's norm clipped, warmed up and then constant or cosine to a tenth.
+
+    Args:
+      config: the training part of a config.
+      hyperparameters: of one run; they may be traced.
+    Returns: the optimiser.
+    """
+    peak = hyperparameters.learning_rate
+    decayed = max(config.steps - config.warmup, 1)
+
+    def schedule(step: Array) -> Array:
+        warm = jax.numpy.minimum((step + 1) / (config.warmup + 1), 1.0)
+        if config.schedule == "constant":
+            return peak * warm
+        progress = jax.numpy.clip((step - config.warmup) / decayed, 0.0, 1.0)
+        return peak * warm * (0.55 + 0.45 * jax.numpy.cos(jax.numpy.pi * progress))
+
+    adamw = optax.adamw(schedule, weight_decay=hyperparameters.weight_decay)
+    chain = adamw if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+    # One long vector instead of a dozen small arrays: a third fewer kernels to compile and to launch in a tiny model.
+    return optax.flatten(chain)

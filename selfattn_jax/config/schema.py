@@ -1,0 +1,186 @@
+"""The schema of a config, derived from the catalogue: a knob's annotation is its type and range, its default the default.
+
+A piece stands for itself (`score: cosine`) or with its knobs (`score: {name: cosine, temperature: 0.2}`).
+"""
+
+import functools
+import inspect
+import types
+import typing
+from typing import Annotated, Any, Literal
+
+import jax
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
+
+from selfattn_jax import catalogue
+from selfattn_jax.catalogue import ActsOn, Entry, Kind
+from selfattn_jax.modules.encoder import Placement, Pool
+from selfattn_jax.shapes import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
+
+
+class Strict(BaseModel):
+    """What every part of a config obeys: no unknown key, no conversion between types, no change once read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+# A YAML list is a tuple once read (hashable); the items stay strict.
+_A_LIST = Field(strict=False)
+
+
+def _without_arrays(annotation: Any) -> Any:
+    """A knob's type as a config sees it: an array is for code alone."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        kept = [part for part in typing.get_args(annotation) if part is not jax.Array]
+        return typing.Union[tuple(kept)]  # noqa: UP007 (the parts are known at run time only)
+    return annotation
+
+
+@functools.cache
+def entry_model(entry: Entry) -> type[Strict]:
+    """The config of one catalogue entry: its name and the knobs of its function or module.
+
+    Args:
+      entry: of the catalogue; its maker's keyword-only parameters are the fields.
+    Returns: a pydantic model with `name` fixed.
+    """
+    fields: dict[str, Any] = {"name": (Literal[entry.name], entry.name)}
+    for name, parameter in entry.knobs().items():
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[name] = (_without_arrays(parameter.annotation), default)
+    return create_model(f"{entry.kind}_{entry.name}", __base__=Strict, __doc__=entry.summary, **fields)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def piece(kind: Kind, acts_on: ActsOn | None = None) -> Any:
+    """The type of a config key that holds one piece of a kind, by its name or as a mapping with knobs."""
+    members = [
+        AttentionConfig if entry.name == "attention" else entry_model(entry)
+        for entry in catalogue.of_kind(kind).values()
+        if entry.in_config and (acts_on is None or entry.acts_on == acts_on)
+    ]
+    union = members[0] if len(members) == 1 else typing.Union[tuple(members)]  # noqa: UP007
+    metadata = Field() if len(members) == 1 else Field(discriminator="name")
+    return Annotated[union, metadata, BeforeValidator(_named)]
+
+
+class AnyMask(Strict):
+    """Either of the masks."""
+
+    any: "Annotated[tuple[MaskConfig, ...], _A_LIST]"
+
+
+class AllMask(Strict):
+    """All of the masks."""
+
+    all: "Annotated[tuple[MaskConfig, ...], _A_LIST]"
+
+
+class NotMask(Strict):
+    """What the mask hides."""
+
+    negated: "MaskConfig" = Field(alias="not")
+
+
+def _mask_form(value: Any) -> str:
+    keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, BaseModel) else {}
+    return next((form for form in ("any", "all", "not") if form in keys or (form == "not" and "negated" in keys)), "name")
+
+
+MaskConfig = Annotated[
+    Annotated[AnyMask, Tag("any")]
+    | Annotated[AllMask, Tag("all")]
+    | Annotated[NotMask, Tag("not")]
+    | Annotated[piece("masks"), Tag("name")],
+    Discriminator(_mask_form),
+]
+
+
+class AttentionConfig(Strict):
+    """The composition: a piece per slot, in the order in which they act."""
+
+    name: Literal["attention"] = "attention"
+    encode: Annotated[tuple[piece("positions", "query_key"), ...], _A_LIST] = ()
+    score: piece("scores") = "scaled_dot"  # pyright: ignore[reportInvalidTypeForm]
+    modifiers: Annotated[tuple[piece("modifiers"), ...], _A_LIST] = ()
+    biases: Annotated[tuple[piece("positions", "bias"), ...], _A_LIST] = ()
+    rowwise: Annotated[tuple[piece("positions", "rowwise"), ...], _A_LIST] = ()
+    mask: MaskConfig | None = None
+    normalizer: piece("normalizers") = "softmax"  # pyright: ignore[reportInvalidTypeForm]
+    dropout: Fraction = 0.0
+
+
+class BlockConfig(Strict):
+    """What surrounds a mixer."""
+
+    norm: Literal["rms", "layer"] = "rms"
+    placement: Placement = "pre"
+    mlp: Literal["none", "gelu", "relu", "swiglu"] = "none"
+    expansion: PositiveInt = 4
+
+
+class ModelConfig(Strict):
+    """The encoder."""
+
+    width: PositiveInt = 64
+    layers: PositiveInt = 2
+    causal: bool | None = None
+    positions: piece("positions", "inputs") | None = None
+    heads: piece("heads") = "multi_head"  # pyright: ignore[reportInvalidTypeForm]
+    block: BlockConfig = BlockConfig()
+    pool: Pool = "mean"
+    mixer: piece("mixers") = "attention"  # pyright: ignore[reportInvalidTypeForm]
+
+
+class TrainingConfig(Strict):
+    """How a run learns: AdamW, with the gradient's norm clipped."""
+
+    steps: PositiveInt = 2000
+    batch: PositiveInt = 64
+    learning_rate: Positive = 3e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: NonNegativeInt = 0
+    weight_decay: NonNegative = 0.0
+    clip: Positive | None = 1.0
+    evaluate_every: PositiveInt = 100
+    checkpoint_every: PositiveInt = 500
+
+
+class EvaluationConfig(Strict):
+    """The streams on which runs are judged: the same for every run, drawn from `seed`."""
+
+    validation: PositiveInt = 256
+    test: PositiveInt = 1024
+    batch: PositiveInt = 256
+    seed: NonNegativeInt = 0
+
+
+class SweepConfig(Strict):
+    """Training settings that take several values, each with every seed, in the one compiled program."""
+
+    learning_rate: tuple[Positive, ...] = Field(default=(), strict=False, alias="training.learning_rate")
+    weight_decay: tuple[NonNegative, ...] = Field(default=(), strict=False, alias="training.weight_decay")
+
+
+class RunsConfig(Strict):
+    """How many runs a config makes: seeds × the values of the sweep. `seeds: 5` means 0 … 4."""
+
+    seeds: PositiveInt | Annotated[tuple[NonNegativeInt, ...], _A_LIST] = 3
+    sweep: SweepConfig = SweepConfig()
+
+
+class Config(Strict):
+    """One experiment: a task, a model, how it is trained, and how often."""
+
+    task: piece("tasks")  # pyright: ignore[reportInvalidTypeForm]
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runs: RunsConfig = RunsConfig()
+
+    def resolved(self) -> dict[str, Any]:
+        """The config with every default written out: what is saved with a run and re-runs it exactly."""
+        return self.model_dump(mode="json", by_alias=True)

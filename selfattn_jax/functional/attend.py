@@ -1,0 +1,229 @@
+"""The composition, dense: one head, one sequence, every slot, any order of derivatives. The reference for all else."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from selfattn_jax.functional import biases as bias_pieces
+from selfattn_jax.functional.aggregate import matmul
+from selfattn_jax.functional.bind import Bound, bind, call, is_lead, lead
+from selfattn_jax.functional.dropout import dropout as drop
+from selfattn_jax.functional.masks import Mask, as_mask, evaluate
+from selfattn_jax.functional.normalizers import log_normalizer, softmax
+from selfattn_jax.functional.scores import scaled_dot
+from selfattn_jax.shapes import Array, check_shapes
+
+EXTRAS = ("weights", "scores", "log_normalizer")
+
+
+class Composition(NamedTuple):
+    """The pieces of one attention, a slot each, as a pytree; make it with `compose`."""
+
+    encode: tuple[Bound, ...]
+    score: Bound
+    modifiers: tuple[Bound, ...]
+    biases: tuple[Bound, ...]
+    rowwise: tuple[Bound, ...]
+    mask: Mask | None
+    normalizer: Bound
+    dropout: Any
+    aggregate: Bound
+
+
+class Inspection(NamedTuple):
+    """What `inspect` returns: the output, and the extras that were asked for (the others are None)."""
+
+    output: Array
+    weights: Array | None = None
+    scores: Array | None = None
+    log_normalizer: Array | None = None
+
+
+def compose(
+    *,
+    encode: Sequence[Callable] = (),
+    score: Callable = scaled_dot,
+    modifiers: Sequence[Callable] = (),
+    biases: Sequence[Any] = (),
+    rowwise: Sequence[Callable] = (),
+    mask: Any = None,
+    normalizer: Callable = softmax,
+    dropout: Array | float = 0.0,
+    aggregate: Callable = matmul,
+) -> Composition:
+    """Gathers the pieces of an attention, checked and bound.
+
+    Args:
+      encode: (query, key, query_positions, key_positions) → (query, key), in order.
+      score: (query, key[, query_positions, key_positions]) → [T,S].
+      modifiers: (scores[, visible, query_positions, key_positions]) → [T,S], in order.
+      biases: ([query, key, ]query_positions, key_positions) → [T,S], added; or arrays [T,S].
+      rowwise: (scores, query, mask) → [T,S], in order.
+      mask: a Mask, a predicate of (query_positions, key_positions), a bool array [T,S]; True = may attend.
+      normalizer: (scores, mask[, visible]) → weights [T,S].
+      dropout: rate in [0, 1), on the weights.
+      aggregate: (weights, value) → [T,V].
+
+    Returns: the composition.
+    Raises: TypeError or ValueError naming the slot and what came.
+    """
+    for name, pieces in (("encode", encode), ("modifiers", modifiers), ("biases", biases), ("rowwise", rowwise)):
+        if not isinstance(pieces, (tuple, list)):
+            raise TypeError(f"{name} must be a tuple of pieces, got {type(pieces).__name__}: write {name}=(piece,)")
+    if not isinstance(dropout, jax.core.Tracer) and not 0 <= float(dropout) < 1:
+        raise ValueError(f"dropout must be a rate in [0, 1), got {dropout}")
+    return Composition(
+        encode=tuple(bind(piece) for piece in encode),
+        score=bind(score),
+        modifiers=tuple(bind(piece) for piece in modifiers),
+        biases=tuple(_as_bias(bias) for bias in biases),
+        rowwise=tuple(bind(piece) for piece in rowwise),
+        mask=None if mask is None else as_mask(mask),
+        normalizer=bind(normalizer),
+        dropout=dropout,
+        aggregate=bind(aggregate),
+    )
+
+
+def _as_bias(bias: Any) -> Bound:
+    if callable(bias):
+        return bind(bias)
+    if is_lead(bias):
+        return bind(bias_pieces.array, values=bias)
+    values = jnp.asarray(bias)
+    if values.ndim != 2 or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            f"a bias array must be floating point [T,S], got {values.dtype} {list(values.shape)}: a boolean is a mask; "
+            'say further axes with lead(bias, "HTS")'
+        )
+    return bind(bias_pieces.array, values=lead(values, "TS"))
+
+
+def attend(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+    rng: Array | None = None,
+    **pieces: Any,
+) -> Array:
+    """Attends with one head over one sequence.
+
+      yₜ = Σₛ wₜₛ vₛ        w = normalizer(rowwise(modifiers(score(q, k)) + Σ biases), mask)
+
+    Args:
+      query: [T,K].  key: [S,K].  value: [S,V].
+      query_positions: [T] int32, 0 … T−1 unless given.  key_positions: [S] int32, 0 … S−1 unless given.
+      rng: a typed key, for dropout; None = no dropout.
+      **pieces: encode, score, modifiers, biases, rowwise, mask, normalizer, dropout, aggregate: see `compose`.
+
+    Returns: [T,V], in value's dtype; 0 for a query that may attend to nothing.
+    Raises: ValueError or TypeError naming the argument and what was wanted.
+    References: Vaswani et al. 2017, arXiv:1706.03762.
+    """
+    return attend_composed(query, key, value, compose(**pieces), query_positions, key_positions, rng).output
+
+
+def inspect(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    want: Collection[str] = ("weights",),
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+    rng: Array | None = None,
+    **pieces: Any,
+) -> Inspection:
+    """Attends like `attend` and returns what happened inside as well; the output is the same.
+
+    Args:
+      want: of "weights" [T,S] (before dropout), "scores" [T,S] (as the normaliser gets them, −∞ where masked) and
+        "log_normalizer" [T] (exponential normalisers only).
+      The other arguments are those of `attend`.
+
+    Returns: an Inspection; what was not asked for is None.
+    Raises: ValueError naming an unknown extra.
+    """
+    return attend_composed(query, key, value, compose(**pieces), query_positions, key_positions, rng, want)
+
+
+def attend_composed(
+    query: Array,
+    key: Array,
+    value: Array,
+    composition: Composition,
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+    rng: Array | None = None,
+    want: Collection[str] = (),
+) -> Inspection:
+    """`inspect` for a composition that is made already; the arguments are those of `inspect`."""
+    sizes = check_shapes(query=(query, "TK"), key=(key, "SK"), value=(value, "SV"))
+    unknown = sorted(set(want) - set(EXTRAS))
+    if unknown:
+        raise ValueError(f"want knows {', '.join(EXTRAS)}; got {', '.join(unknown)}")
+    positions = {
+        "query_positions": default_positions("query_positions", query_positions, sizes["T"]),
+        "key_positions": default_positions("key_positions", key_positions, sizes["S"]),
+    }
+    mask = jnp.ones((sizes["T"], sizes["S"]), bool)
+    if composition.mask is not None:
+        mask = evaluate(composition.mask, **positions)
+        # Rows and keys that take part in nothing may hold NaN: they leave before anything multiplies them by 0.
+        query = jnp.where(jnp.any(mask, axis=1)[:, None], query, 0)
+        seen = jnp.any(mask, axis=0)[:, None]
+        key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+    scores = scores_of(query, key, mask, composition, **positions)
+    visible = jnp.sum(mask, axis=1, dtype=jnp.int32)
+    weights = call(composition.normalizer, "normalizer", scores=scores, mask=mask, visible=visible)
+    kept = weights if rng is None else drop(weights, rng, composition.dropout)
+    output = call(composition.aggregate, "aggregate", weights=kept, value=value, **positions)
+    normalizer = composition.normalizer
+    return Inspection(
+        output=output,
+        weights=weights if "weights" in want else None,
+        scores=jnp.where(mask, scores, -jnp.inf) if "scores" in want else None,
+        log_normalizer=log_normalizer(normalizer.function, scores, mask, **normalizer.knobs)
+        if "log_normalizer" in want
+        else None,
+    )
+
+
+def scores_of(
+    query: Array, key: Array, mask: Array, composition: Composition, *, query_positions: Array, key_positions: Array
+) -> Array:
+    """The first half of a composition: everything up to the normaliser.
+
+    Args:
+      query: [T,K].  key: [S,K].  mask: [T,S] bool.
+      composition: from `compose`.
+      query_positions: [T] int32.  key_positions: [S] int32.
+
+    Returns: [T,S], in at least float32; what stands where the mask is False is unspecified.
+    """
+    positions = {"query_positions": query_positions, "key_positions": key_positions}
+    for piece in composition.encode:
+        query, key = call(piece, "encode", query=query, key=key, **positions)
+    scores = call(composition.score, "score", query=query, key=key, **positions)
+    visible = jnp.sum(mask, axis=1, dtype=jnp.int32)
+    for piece in composition.modifiers:
+        scores = call(piece, "modifier", scores=scores, visible=visible, **positions)
+    for piece in composition.biases:
+        scores = scores + call(piece, "bias", query=query, key=key, **positions).astype(scores.dtype)
+    for piece in composition.rowwise:
+        scores = call(piece, "rowwise", scores=scores, query=query, mask=mask)
+    return scores
+
+
+def default_positions(name: str, positions: Array | None, size: int) -> Array:
+    """The positions given, checked, or 0 … size − 1."""
+    if positions is None:
+        return jnp.arange(size, dtype=jnp.int32)
+    if not jnp.issubdtype(positions.dtype, jnp.integer) or positions.shape != (size,):
+        raise ValueError(f"{name} must be int32 [{size}], got {positions.dtype} {list(positions.shape)}")
+    return positions.astype(jnp.int32)

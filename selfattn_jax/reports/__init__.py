@@ -1,0 +1,1 @@
+"""Reports: run and study folders in; tables, plots and one self-contained HTML page out."""

@@ -1,0 +1,225 @@
+"""What a task is, the streams its examples come from, and how answers to it are scored."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selfattn_jax.shapes import Array
+
+Stream = Literal["init", "train", "validation", "test", "shortcuts"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+
+class Example(NamedTuple):
+    """One sequence and what is asked of it.
+
+    inputs: [T] int32 tokens, or [T,F] float32.
+    targets: [T] int32 (a class per position), [] int32 (a class per sequence) or [] float32 (a number).
+    weights: like targets, float32: how much a target counts (0 = not asked).
+    key_mask: [T] bool, True where the sequence holds data (False = padding).
+    distance: like targets, int32: how far back lies what the target depends on (0 = undefined).
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array
+    key_mask: Array
+    distance: Array
+
+
+Sample = Callable[[Array], Example]
+Shortcut = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that `jit` takes a task as a static argument
+class Task:
+    """A stream of examples with what a model must know to be built for it, and how it is judged.
+
+    name: the catalogue name.
+    version: raised whenever the data change.
+    length: T.
+    vocabulary: N of the input tokens; None = continuous inputs.
+    features: F of continuous inputs; None = tokens.
+    outputs: classes, or 1 for a number.
+    per: whether a target belongs to each position or to the sequence.
+    metric: accuracy (higher is better) or mean_squared_error (lower is better).
+    solved_at: the score from which a run counts as solved.
+    causal: the default of the model's causality.
+    sample: rng → one Example; pure, goes through `jit` and `vmap`.
+    shortcuts: name → (rng, inputs) → predictions shaped like targets; baselines that do not solve the task.
+    fixed: the validation and test split of real data, Example [N…] each; None = drawn like the training data.
+
+    Raises: ValueError naming the field that contradicts another.
+    """
+
+    name: str
+    version: int
+    length: int
+    vocabulary: int | None
+    features: int | None
+    outputs: int
+    per: Literal["position", "sequence"]
+    metric: Literal["accuracy", "mean_squared_error"]
+    solved_at: float
+    causal: bool
+    sample: Sample
+    shortcuts: Mapping[str, Shortcut]
+    fixed: Mapping[str, Example] | None = None
+
+    def __post_init__(self) -> None:
+        one_kind = (self.vocabulary is None) != (self.features is None)
+        require(one_kind, "vocabulary", self.vocabulary, f"None just when features is given (features={self.features})")
+        fits = self.outputs == 1 or self.metric == "accuracy"
+        require(fits, "outputs", self.outputs, "1 when the metric is mean_squared_error")
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric == "accuracy"
+
+
+def require(holds: bool, knob: str, got: object, bound: str) -> None:
+    """Raises ValueError naming the knob, what came and the bound, unless the bound holds."""
+    if not holds:
+        raise ValueError(f"{knob}={got!r}: {knob} must be {bound}")
+
+
+def stream_key(seed: int | Array, stream: Stream) -> Array:
+    """The typed key from which one stream of a seed derives; `seed` may be traced.
+
+    Streams of a seed start from different keys. `split(key, n)[i]` and `fold_in(key, i)` are the same key in JAX, so
+    nothing else may be derived from `key(seed)` itself. Shortcuts have a stream of their own: with the keys of the
+    examples that they answer they would draw the very same numbers.
+
+    Raises: ValueError listing the streams.
+    """
+    require(stream in STREAMS, "stream", stream, f"one of {', '.join(STREAMS)}")
+    return jax.random.fold_in(jax.random.key(seed), STREAMS.index(stream))
+
+
+def integers_below(bits: Array, bound: int | Array) -> Array:
+    """Random bits (uint32) as int32 of 0 … bound − 1; no value is likelier than another by more than bound / 2³².
+
+    A task draws all its numbers from one call of `jax.random.bits`: it is the calls that take time, to run and to
+    compile, not the bits.
+    """
+    return (bits % jnp.asarray(bound, jnp.uint32)).astype(jnp.int32)
+
+
+def unit_interval(bits: Array) -> Array:
+    """Random bits (uint32) as float32 of [0, 1), multiples of 2⁻²⁴."""
+    return (bits >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def sample_batch(task: Task, rng: Array, size: int) -> Example:
+    """`size` independent examples: an Example whose arrays have a leading axis B."""
+    return jax.vmap(task.sample)(jax.random.split(rng, size))
+
+
+_sample_batch_in_one_program = jax.jit(sample_batch, static_argnames=("task", "size"))
+
+
+def evaluation_set(task: Task, stream: Stream, size: int, seed: int) -> Example:
+    """The examples on which a stream of a seed is judged: an Example [size,…], always the same for the same arguments.
+
+    A task that has a fixed split of real data gives that split, whatever `size` and `seed`.
+
+    Raises: ValueError when `size` is below 1 or the stream is unknown.
+    """
+    rng = stream_key(seed, stream)
+    if task.fixed is not None and stream in task.fixed:
+        return task.fixed[stream]
+    require(size >= 1, "size", size, "at least 1")
+    return _sample_batch_in_one_program(task, rng, size)
+
+
+def predict(task: Task, outputs: Array) -> Array:
+    """What a model's outputs [...,N] answer: the likeliest class (int32), or the number itself."""
+    if task.metric == "accuracy":
+        return jnp.argmax(outputs, axis=-1).astype(jnp.int32)
+    return outputs[..., 0]
+
+
+def loss(task: Task, outputs: Array, targets: Array, weights: Array) -> Array:
+    """The weighted mean of the cross-entropy (accuracy) or of the squared error; 0 where nothing is asked.
+
+        Σ w·(log Σₙ exp outputsₙ − outputs_target) / Σ w        Σ w·(output − target)² / Σ w
+
+    Args:
+        outputs: [...,N] logits of the task's classes, or [...,1] numbers.
+        targets: [...], as the task samples them.
+        weights: [...].
+    Returns: [], in at least float32.
+    Raises: ValueError when the outputs do not fit the targets.
+    """
+    wanted = (*targets.shape, task.outputs)
+    require(outputs.shape == wanted, "outputs.shape", outputs.shape, f"{wanted}, the targets' and the task's outputs")
+    outputs = _at_least_float32(outputs)
+    if task.metric == "accuracy":
+        chosen = jnp.take_along_axis(outputs, targets[..., None], axis=-1)[..., 0]
+        return _weighted_mean(jax.nn.logsumexp(outputs, axis=-1) - chosen, weights)
+    return _weighted_mean(jnp.square(outputs[..., 0] - targets.astype(outputs.dtype)), weights)
+
+
+def score(task: Task, predictions: Array, targets: Array, weights: Array) -> Array:
+    """The task's metric: the weighted accuracy of predicted classes, or the mean squared error of predicted numbers.
+
+    Args:
+        predictions: [...], classes or numbers.
+        targets: [...].
+        weights: [...].
+    Returns: [], in at least float32; 0 where nothing is asked.
+    Raises: ValueError when predictions and targets differ in shape.
+    """
+    shape = targets.shape
+    require(predictions.shape == shape, "predictions.shape", predictions.shape, f"{shape}, the shape of the targets")
+    if task.metric == "accuracy":
+        return _weighted_mean((predictions == targets).astype(jnp.float32), weights)
+    predictions = _at_least_float32(predictions)
+    return _weighted_mean(jnp.square(predictions - targets.astype(predictions.dtype)), weights)
+
+
+def is_solved(task: Task, score: float) -> bool:
+    """Whether a score counts as solved: at least `solved_at`, or at most where lower is better; never for NaN."""
+    return bool(score >= task.solved_at if task.higher_is_better else score <= task.solved_at)
+
+
+def shortcut_scores(task: Task, examples: Example, seed: int) -> dict[str, float]:
+    """What the task's shortcuts score on examples [N,…]: a model that knows no more than these has learned nothing."""
+    scores = _shortcut_scores(task, examples, stream_key(seed, "shortcuts"))
+    return {name: float(scores[name]) for name in task.shortcuts}
+
+
+def identity_hash(task: Task, examples: Example) -> str:
+    """16 hexadecimal digits that tell one evaluation set from another, the same in every run and process."""
+    digest = hashlib.sha256(f"{task.name} {task.version}".encode())
+    for name, leaf in examples._asdict().items():
+        array = np.asarray(leaf)
+        array = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f" {name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@partial(jax.jit, static_argnames="task")
+def _shortcut_scores(task: Task, examples: Example, rng: Array) -> dict[str, Array]:
+    keys = jax.random.split(rng, examples.inputs.shape[0])
+    return {
+        name: score(task, jax.vmap(shortcut)(keys, examples.inputs), examples.targets, examples.weights)
+        for name, shortcut in task.shortcuts.items()
+    }
+
+
+def _at_least_float32(numbers: Array) -> Array:
+    return numbers.astype(jnp.float32) if numbers.dtype.itemsize < 4 else numbers
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    weights = weights.astype(values.dtype)
+    total = weights.sum()
+    return (values * weights).sum() / jnp.where(total > 0, total, 1)

@@ -1,0 +1,1 @@
+"""Tests of selfattn_jax.reports."""

@@ -1,0 +1,267 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from selfattn_jax.shapes import Array
+from selfattn_jax.tasks import (
+    STREAMS,
+    Example,
+    Task,
+    adding,
+    digits,
+    evaluation_set,
+    identity_hash,
+    induction,
+    is_solved,
+    loss,
+    multi_query_recall,
+    predict,
+    score,
+    stream_key,
+)
+from selfattn_jax.tasks.task import integers_below, unit_interval
+from tests.tasks.checks import SIZE, build
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "multi_query_recall": multi_query_recall,
+    "induction": induction,
+    "adding": adding,
+    "digits": digits,
+}
+
+# The first 4,000 training examples of seed 0. A change here is a change of the data: raise the task's version with it.
+GOLDEN = {
+    "multi_query_recall": "5dcbff82d5f44ab3",
+    "induction": "06705026b439703b",
+    "adding": "7e869703a1d8b0f9",
+    "digits": "f7f3ab0934aa2522",
+}
+
+
+@pytest.fixture(scope="module", params=sorted(TASKS))
+def task(request: pytest.FixtureRequest) -> Task:
+    if request.param == "digits":
+        pytest.importorskip("sklearn")
+    return build(TASKS[request.param])
+
+
+def sample_sum(rng: Array) -> Example:
+    inputs = jax.random.key_data(rng).astype(jnp.float32)[:, None]
+    mask, nothing = jnp.ones(2, bool), jnp.zeros((), jnp.int32)
+    return Example(inputs, inputs.sum(), jnp.ones((), jnp.float32), mask, nothing)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Task:
+    return Task("sum", 1, 2, None, 1, 1, "sequence", "mean_squared_error", 0.01, False, sample_sum, {})
+
+
+@pytest.fixture(scope="module")
+def classes(numbers: Task) -> Task:
+    return replace(numbers, metric="accuracy", outputs=3, solved_at=0.99)
+
+
+def assert_same(left: Example, right: Example) -> None:
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+# What every task keeps.
+
+
+def test_an_example_is_shaped_as_the_contract_says(task: Task) -> None:
+    example = jax.eval_shape(task.sample, jax.random.key(0))
+    like_targets = (task.length,) if task.per == "position" else ()
+    inputs = ((task.length,), jnp.int32) if task.features is None else ((task.length, task.features), jnp.float32)
+    kind = jnp.int32 if task.metric == "accuracy" else jnp.float32
+    assert (example.inputs.shape, example.inputs.dtype) == inputs
+    assert (example.targets.shape, example.targets.dtype) == (like_targets, kind)
+    assert (example.weights.shape, example.weights.dtype) == (like_targets, jnp.float32)
+    assert (example.key_mask.shape, example.key_mask.dtype) == ((task.length,), jnp.bool_)
+    assert (example.distance.shape, example.distance.dtype) == (like_targets, jnp.int32)
+
+
+def test_dtypes_do_not_widen_with_x64(task: Task) -> None:
+    narrow = jax.eval_shape(task.sample, jax.random.key(0))
+    with jax.enable_x64(True):
+        assert jax.eval_shape(task.sample, jax.random.key(0)) == narrow
+
+
+def test_shortcuts_answer_in_the_shape_of_the_targets(task: Task) -> None:
+    rng = jax.random.key(0)
+    example = jax.eval_shape(task.sample, rng)
+    for shortcut in task.shortcuts.values():
+        answer = jax.eval_shape(shortcut, rng, example.inputs)
+        assert (answer.shape, answer.dtype) == (example.targets.shape, example.targets.dtype)
+
+
+def test_a_compiled_batch_is_the_loop_of_eager_draws(task: Task) -> None:
+    batch = evaluation_set(task, "train", SIZE, 0)
+    keys = jax.random.split(stream_key(0, "train"), SIZE)
+    for index in (0, SIZE - 1):
+        assert_same(task.sample(keys[index]), Example(*(np.asarray(leaf)[index] for leaf in batch)))
+
+
+def test_data_are_the_recorded_ones(task: Task) -> None:
+    assert identity_hash(task, evaluation_set(task, "train", SIZE, 0)) == GOLDEN[task.name]
+
+
+def test_a_task_can_be_static(task: Task) -> None:
+    assert {task: 1}[task] == 1
+
+
+# Streams.
+
+
+def test_streams_never_share_a_key() -> None:
+    seen: set[bytes] = set()
+    drawn = 0
+    for seed in range(4):
+        for stream in STREAMS:
+            parent = stream_key(seed, stream)
+            children = jax.random.key_data(jax.random.split(parent, 1000))
+            keys = [*np.asarray(children), np.asarray(jax.random.key_data(parent))]
+            seen.update(key.tobytes() for key in keys)
+            drawn += len(keys)
+    assert len(seen) == drawn
+
+
+def test_the_seed_of_a_stream_may_be_traced() -> None:
+    traced = jax.jit(lambda seed: stream_key(seed, "validation"))(jnp.int32(7))
+    assert traced == stream_key(7, "validation")
+
+
+def test_an_unknown_stream_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"stream='dev': .*init, train, validation, test"):
+        stream_key(0, "dev")  # pyright: ignore[reportArgumentType]
+
+
+def test_evaluation_sets_repeat_and_differ_between_streams_and_seeds(numbers: Task) -> None:
+    first = evaluation_set(numbers, "test", 8, 0)
+    assert_same(first, evaluation_set(numbers, "test", 8, 0))
+    assert not np.array_equal(first.inputs, evaluation_set(numbers, "validation", 8, 0).inputs)
+    assert not np.array_equal(first.inputs, evaluation_set(numbers, "test", 8, 1).inputs)
+
+
+def test_a_fixed_split_is_given_whatever_the_size(numbers: Task) -> None:
+    fixed = evaluation_set(numbers, "test", 5, 0)
+    real = replace(numbers, fixed={"test": fixed})
+    assert_same(evaluation_set(real, "test", 8, 1), fixed)
+    assert evaluation_set(real, "train", 8, 0).targets.shape == (8,)
+
+
+def test_an_empty_evaluation_set_is_refused(numbers: Task) -> None:
+    with pytest.raises(ValueError, match="size=0: size must be at least 1"):
+        evaluation_set(numbers, "test", 0, 0)
+
+
+def test_integers_below_spread_evenly() -> None:
+    bits = jnp.array([0, 1, 6, 7, 2**32 - 1], jnp.uint32)
+    np.testing.assert_array_equal(integers_below(bits, 7), [0, 1, 6, 0, (2**32 - 1) % 7])
+    np.testing.assert_array_equal(integers_below(bits, jnp.array([1, 1, 4, 4, 2], jnp.int32)), [0, 0, 2, 3, 1])
+
+
+def test_the_unit_interval_is_open_above() -> None:
+    bits = jnp.array([0, 255, 256, 2**31, 2**32 - 1], jnp.uint32)
+    np.testing.assert_array_equal(
+        unit_interval(bits), np.array([0, 0, 2**-24, 0.5, 1 - 2**-24], np.float32), strict=True
+    )
+
+
+# Scores and losses.
+
+compiled_loss = jax.jit(loss, static_argnums=0)
+compiled_score = jax.jit(score, static_argnums=0)
+
+
+def test_accuracy_counts_weights(classes: Task) -> None:
+    predictions, targets = jnp.array([1, 2, 0, 0], jnp.int32), jnp.array([1, 2, 1, 0], jnp.int32)
+    assert compiled_score(classes, predictions, targets, jnp.array([1.0, 0.5, 0.5, 0.0])) == 0.75
+
+
+def test_mean_squared_error_counts_weights(numbers: Task) -> None:
+    predictions, targets = jnp.array([1.0, 2.0, 9.0]), jnp.array([2.0, 4.0, 0.0])
+    assert compiled_score(numbers, predictions, targets, jnp.array([1.0, 1.0, 0.0])) == 2.5
+
+
+def test_cross_entropy_by_hand(classes: Task) -> None:
+    outputs = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])) + 3
+    targets, weights = jnp.array([1, 0], jnp.int32), jnp.array([1.0, 3.0])
+    np.testing.assert_allclose(
+        compiled_loss(classes, outputs, targets, weights), (np.log(4) + 3 * np.log(10)) / 4, rtol=1e-6
+    )
+
+
+def test_squared_error_by_hand(numbers: Task) -> None:
+    outputs, targets = jnp.array([[1.0], [3.0]]), jnp.array([2.0, 0.0])
+    assert compiled_loss(numbers, outputs, targets, jnp.array([1.0, 1.0])) == 5.0
+
+
+@pytest.mark.parametrize("name", ["classes", "numbers"])
+def test_nothing_asked_gives_zero_and_a_zero_gradient(name: str, request: pytest.FixtureRequest) -> None:
+    judged: Task = request.getfixturevalue(name)
+    outputs = jnp.ones((5, judged.outputs))
+    targets = jnp.zeros(5, jnp.int32 if judged.metric == "accuracy" else jnp.float32)
+    value, gradient = jax.jit(jax.value_and_grad(lambda given: loss(judged, given, targets, jnp.zeros(5))))(outputs)
+    assert value == 0 and not gradient.any()
+    assert compiled_score(judged, predict(judged, outputs), targets, jnp.zeros(5)) == 0
+
+
+@pytest.mark.parametrize("name", ["classes", "numbers"])
+def test_half_precision_outputs_are_judged_in_float32(name: str, request: pytest.FixtureRequest) -> None:
+    judged: Task = request.getfixturevalue(name)
+    outputs = jnp.ones((5, judged.outputs), jnp.bfloat16)
+    targets = jnp.zeros(5, jnp.int32 if judged.metric == "accuracy" else jnp.float32)
+    assert compiled_loss(judged, outputs, targets, jnp.ones(5)).dtype == jnp.float32
+    assert compiled_score(judged, predict(judged, outputs), targets, jnp.ones(5)).dtype == jnp.float32
+
+
+def test_predictions_are_the_likeliest_class_or_the_number(classes: Task, numbers: Task) -> None:
+    answered = predict(classes, jnp.array([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]))
+    np.testing.assert_array_equal(answered, np.array([1, 0], np.int32), strict=True)
+    np.testing.assert_array_equal(predict(numbers, jnp.array([[0.5], [1.5]])), [0.5, 1.5])
+
+
+def test_shapes_that_would_broadcast_are_refused(classes: Task, numbers: Task) -> None:
+    with pytest.raises(ValueError, match=r"outputs.shape=\(5, 1\): .*\(5, 3\)"):
+        loss(classes, jnp.ones((5, 1)), jnp.zeros(5, jnp.int32), jnp.ones(5))
+    with pytest.raises(ValueError, match=r"predictions.shape=\(5, 1\): .*\(5,\)"):
+        score(numbers, jnp.ones((5, 1)), jnp.zeros(5), jnp.ones(5))
+
+
+def test_solved_is_above_for_accuracy_and_below_for_errors(classes: Task, numbers: Task) -> None:
+    assert classes.higher_is_better and not numbers.higher_is_better
+    assert is_solved(classes, classes.solved_at) and not is_solved(classes, classes.solved_at - 0.01)
+    assert is_solved(numbers, numbers.solved_at) and not is_solved(numbers, numbers.solved_at + 0.01)
+    assert not is_solved(classes, float("nan")) and not is_solved(numbers, float("nan"))
+
+
+def test_contradicting_fields_are_refused(classes: Task, numbers: Task) -> None:
+    with pytest.raises(ValueError, match=r"vocabulary=7: .*features=1"):
+        replace(classes, vocabulary=7)
+    with pytest.raises(ValueError, match="outputs=4: outputs must be 1"):
+        replace(numbers, outputs=4)
+
+
+# Identity.
+
+
+def test_the_hash_tells_every_leaf_shape_dtype_and_version(numbers: Task) -> None:
+    examples = evaluation_set(numbers, "test", 8, 0)
+    examples = examples._replace(distance=jnp.arange(8, dtype=jnp.int32))
+    variants = [examples]
+    variants += [examples._replace(**{name: leaf[::-1]}) for name, leaf in examples._asdict().items()]
+    variants += [
+        examples._replace(inputs=examples.inputs.at[0, 0, 0].add(1e-6)),
+        examples._replace(inputs=examples.inputs.reshape(8, 1, 2)),
+        examples._replace(weights=examples.weights.astype(jnp.int32)),
+        examples._replace(key_mask=examples.key_mask.at[0, 0].set(False)),
+    ]
+    hashes = [identity_hash(numbers, variant) for variant in variants]
+    unchanged = 2  # reversing weights or key_mask, which are all alike, changes nothing
+    assert len(set(hashes)) == len(variants) - unchanged
+    assert identity_hash(replace(numbers, version=2), examples) not in hashes
+    assert all(len(text) == 16 for text in hashes)
