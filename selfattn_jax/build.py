@@ -173,7 +173,6 @@ class Hyperparameters(NamedTuple):
     """What may differ between the runs of one compiled program."""
 
     learning_rate: float | Array
-    weight_decay: float | Array
 
 
 def make_optimizer(config: TrainingConfig, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
@@ -194,7 +193,7 @@ def make_optimizer(config: TrainingConfig, hyperparameters: Hyperparameters) -> 
         progress = jax.numpy.clip((step - config.warmup) / decayed, 0.0, 1.0)
         return peak * warm * (0.55 + 0.45 * jax.numpy.cos(jax.numpy.pi * progress))
 
-    adamw = optax.adamw(schedule, weight_decay=hyperparameters.weight_decay)
+    adamw = optax.adamw(schedule, weight_decay=config.weight_decay)
     chain = adamw if config.clip is None else optax.chain(optax.clip_by_global_norm(config.clip), adamw)
     # One long vector instead of a dozen small arrays: a third fewer kernels to compile and to launch in a tiny model.
     return optax.flatten(chain)

@@ -50,6 +50,7 @@ class Entry:
       mask: which masks a mixer honours: none, key (padding) or arbitrary.
       positional: whether the order of the keys matters to it.
       smooth: whether its gradients are continuous.
+      learns: whether its module has parameters.
       weights: a mixer's effective attention matrix.
       example: values for the knobs without a default, for the exams and the docs.
     """
@@ -64,6 +65,7 @@ class Entry:
     mask: Literal["none", "key", "arbitrary"] = "arbitrary"
     positional: bool = False
     smooth: bool = True
+    learns: bool = False
     weights: Callable | None = None
     example: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -98,25 +100,49 @@ class Entry:
         """Whether a config can name it; a piece that is made of data (padding, segments, array) is for code alone."""
         return not any(p.annotation is jax.Array for p in self.knobs().values())
 
+    def described(self) -> dict[str, Any]:
+        """What can be said about it as plain data: for `selfattn list` and the docs."""
+        plain = {name: getattr(self, name) for name in ("kind", "name", "summary", "paper", "cost", "acts_on", "in_config")}
+        able = {name: getattr(self, name) for name in ("causal", "mask", "positional", "smooth", "learns")}
+        knobs = {name: _shown(parameter.default) for name, parameter in self.knobs().items()}
+        return {**plain, **able, "knobs": knobs if self.in_config else {}}
+
+
+def _shown(default: Any) -> Any:
+    """A knob's default as plain data; None for a knob without one."""
+    if default is inspect.Parameter.empty:
+        return None
+    return getattr(default, "__name__", default)
+
 
 entries: tuple[Entry, ...] = (
     Entry("scores", scores.dot, paper="arXiv:1508.04025", cost="T·S·K"),
     Entry("scores", scores.scaled_dot, paper="arXiv:1706.03762", cost="T·S·K"),
-    Entry("scores", scores.cosine, pieces.Cosine, paper="arXiv:2010.04245", cost="T·S·K"),
-    Entry("scores", scores.additive, pieces.Additive, paper="arXiv:1409.0473", cost="T·S·F"),
+    Entry("scores", scores.cosine, pieces.Cosine, paper="arXiv:2010.04245", cost="T·S·K", learns=True),
+    Entry("scores", scores.additive, pieces.Additive, paper="arXiv:1409.0473", cost="T·S·F", learns=True),
     Entry("modifiers", modifiers.softcap, paper="arXiv:2408.00118"),
-    Entry("modifiers", modifiers.temperature, pieces.Temperature, paper="arXiv:1503.02531"),
+    Entry("modifiers", modifiers.temperature, pieces.Temperature, paper="arXiv:1503.02531", learns=True),
     Entry("modifiers", modifiers.log_length, paper="arXiv:2202.12172"),
     Entry("normalizers", normalizers.softmax, paper="arXiv:1706.03762"),
     Entry("normalizers", normalizers.softmax_one, paper="Miller 2023"),
-    Entry("normalizers", normalizers.sink, pieces.Sink, paper="arXiv:2309.17453"),
+    Entry("normalizers", normalizers.sink, pieces.Sink, paper="arXiv:2309.17453", learns=True),
     Entry("normalizers", normalizers.sigmoid, pieces.Sigmoid, paper="arXiv:2409.04431"),
     Entry("normalizers", normalizers.sparsemax, paper="arXiv:1602.02068", cost="T·S·log S", smooth=False),
     Entry("positions", embeddings.sinusoidal, pieces.Sinusoidal, "arXiv:1706.03762", "T·D", "inputs", positional=True),
-    Entry("positions", embeddings.learned, pieces.Learned, "arXiv:1705.03122", "T·D", "inputs", positional=True),
+    Entry("positions", embeddings.learned, pieces.Learned, "arXiv:1705.03122", "T·D", "inputs", positional=True, learns=True),
     Entry("positions", encode.rope, None, "arXiv:2104.09864", "(T+S)·K", "query_key", positional=True),
     Entry("positions", biases.alibi, pieces.Alibi, "arXiv:2108.12409", "T·S", "bias", positional=True),
-    Entry("positions", rowwise.cope, pieces.Cope, "arXiv:2405.18719", "T·(S+P·K)", "rowwise", positional=True, smooth=False),
+    Entry(
+        "positions",
+        rowwise.cope,
+        pieces.Cope,
+        "arXiv:2405.18719",
+        "T·(S+P·K)",
+        "rowwise",
+        positional=True,
+        smooth=False,
+        learns=True,
+    ),
     Entry("masks", masks.causal, paper="arXiv:1706.03762", positional=True),
     Entry("masks", masks.window, paper="arXiv:2004.05150", positional=True, example={"left": 2, "right": 1}),
     Entry("masks", masks.prefix, paper="arXiv:1910.10683", positional=True, example={"length": 3}),

@@ -1,4 +1,4 @@
-"""The schema of a config, derived from the catalogue: a knob's annotation is its type and range, its default the default.
+"""The schema of a config, derived from the catalogue: a knob's annotation is its type and range, its default too.
 
 A piece stands for itself (`score: cosine`) or with its knobs (`score: {name: cosine, temperature: 0.2}`).
 """
@@ -51,12 +51,22 @@ def entry_model(entry: Entry) -> type[Strict]:
     return create_model(f"{entry.kind}_{entry.name}", __base__=Strict, __doc__=entry.summary, **fields)
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+def _named(default: str | None, value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and default is not None and not {"name", "any", "all", "not"} & value.keys():
+        return {"name": default, **value}
+    return value
 
 
-def piece(kind: Kind, acts_on: ActsOn | None = None) -> Any:
-    """The type of a config key that holds one piece of a kind, by its name or as a mapping with knobs."""
+def piece(kind: Kind, acts_on: ActsOn | None = None, default: str | None = None) -> Any:
+    """The type of a config key that holds one piece of a kind, by its name or as a mapping with knobs.
+
+    Args:
+      kind: of the catalogue.
+      acts_on: for kind positions, what the piece must act on.
+      default: the name that a mapping without one has.
+    """
     members = [
         AttentionConfig if entry.name == "attention" else entry_model(entry)
         for entry in catalogue.of_kind(kind).values()
@@ -64,7 +74,7 @@ def piece(kind: Kind, acts_on: ActsOn | None = None) -> Any:
     ]
     union = members[0] if len(members) == 1 else typing.Union[tuple(members)]  # noqa: UP007
     metadata = Field() if len(members) == 1 else Field(discriminator="name")
-    return Annotated[union, metadata, BeforeValidator(_named)]
+    return Annotated[union, metadata, BeforeValidator(functools.partial(_named, default))]
 
 
 class AnyMask(Strict):
@@ -104,12 +114,12 @@ class AttentionConfig(Strict):
 
     name: Literal["attention"] = "attention"
     encode: Annotated[tuple[piece("positions", "query_key"), ...], _A_LIST] = ()
-    score: piece("scores") = "scaled_dot"  # pyright: ignore[reportInvalidTypeForm]
+    score: piece("scores", default="scaled_dot") = "scaled_dot"  # pyright: ignore[reportInvalidTypeForm]
     modifiers: Annotated[tuple[piece("modifiers"), ...], _A_LIST] = ()
     biases: Annotated[tuple[piece("positions", "bias"), ...], _A_LIST] = ()
     rowwise: Annotated[tuple[piece("positions", "rowwise"), ...], _A_LIST] = ()
     mask: MaskConfig | None = None
-    normalizer: piece("normalizers") = "softmax"  # pyright: ignore[reportInvalidTypeForm]
+    normalizer: piece("normalizers", default="softmax") = "softmax"  # pyright: ignore[reportInvalidTypeForm]
     dropout: Fraction = 0.0
 
 
@@ -129,10 +139,10 @@ class ModelConfig(Strict):
     layers: PositiveInt = 2
     causal: bool | None = None
     positions: piece("positions", "inputs") | None = None
-    heads: piece("heads") = "multi_head"  # pyright: ignore[reportInvalidTypeForm]
+    heads: piece("heads", default="multi_head") = "multi_head"  # pyright: ignore[reportInvalidTypeForm]
     block: BlockConfig = BlockConfig()
     pool: Pool = "mean"
-    mixer: piece("mixers") = "attention"  # pyright: ignore[reportInvalidTypeForm]
+    mixer: piece("mixers", default="attention") = "attention"  # pyright: ignore[reportInvalidTypeForm]
 
 
 class TrainingConfig(Strict):
@@ -159,10 +169,9 @@ class EvaluationConfig(Strict):
 
 
 class SweepConfig(Strict):
-    """Training settings that take several values, each with every seed, in the one compiled program."""
+    """Settings that take several values, each with every seed, in the one compiled program."""
 
     learning_rate: tuple[Positive, ...] = Field(default=(), strict=False, alias="training.learning_rate")
-    weight_decay: tuple[NonNegative, ...] = Field(default=(), strict=False, alias="training.weight_decay")
 
 
 class RunsConfig(Strict):

@@ -105,7 +105,7 @@ def _panel(
 
 
 def _write(axes: Axes, tokens: Sequence[str], *, size: float) -> None:
-    """Writes the tokens along both axes: plain text, as ticks of matplotlib cost ten times as much."""
+    """Writes the tokens along both axes: plain text, as ticks of matplotlib cost several times as much."""
     axes.set_xticks([])
     axes.set_yticks([])
     below, beside = axes.get_xaxis_transform(), axes.get_yaxis_transform()

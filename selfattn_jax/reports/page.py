@@ -1,10 +1,11 @@
 """One HTML file for a study or a run: no network, no script, every picture inside."""
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from selfattn_jax.reports import drawing, formats, plots, sections
 from selfattn_jax.reports.reading import ReportError, RunRecord, StudyRecord, is_run, is_study, read_run, read_study
@@ -125,8 +126,8 @@ def _trials(record: StudyRecord, rows: list[Row], metric: str) -> list[Trial]:
     ]
 
 
-def _render(subject: Subject, **page: Any) -> str:
-    """Fills the template. All text in it is escaped; the pictures alone are markup."""
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -135,7 +136,12 @@ def _render(subject: Subject, **page: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
-    return environment.get_template("template.html").render(
+    return environment.get_template("template.html")
+
+
+def _render(subject: Subject, **page: Any) -> str:
+    """Fills the template. All text in it is escaped; the pictures alone are markup."""
+    return _template().render(
         page,
         title=subject.title,
         series=drawing.SERIES,

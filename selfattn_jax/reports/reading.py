@@ -140,8 +140,8 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
         try:
             value = json.loads(line)
             if not isinstance(value, dict):
-                raise ValueError("not a JSON object")
-        except ValueError as error:
+                raise TypeError("not a JSON object")
+        except (ValueError, TypeError) as error:
             if number == lines[-1][0]:
                 break
             raise ReportError(f"Damaged line {number} ({error})", path, "Remove the line, or run it again.") from error
@@ -158,7 +158,8 @@ def _attention(path: Path) -> tuple[dict[str, np.ndarray] | None, tuple[str, ...
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None, ("attention.npz cannot be read.",)
-    weights = arrays.get("weights")
-    if weights is None or weights.ndim != 4 or weights.size == 0:
-        return None, ("attention.npz holds no weights [layers,H,T,S].",)
+    if "weights" not in arrays:  # not every mixer has an attention matrix to show
+        return None, ()
+    if arrays["weights"].ndim != 4 or arrays["weights"].size == 0:
+        return None, (f"attention.npz: weights must be [layers,H,T,S], got {list(arrays['weights'].shape)}.",)
     return arrays, ()

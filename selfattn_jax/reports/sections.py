@@ -194,12 +194,13 @@ def measured(subject: Subject, interval: str) -> list[tuple[str, str]]:
     rates = sorted({rate for trial in subject.trials for rate in plots.learning_rates(trial.run)})
     seeds = sorted({row.seeds for row in subject.rows})
     direction = "higher" if higher_is_better(subject.metric) else "lower"
+    metric = f"{words(subject.metric)} on a test stream that played no part in training; {direction} is better"
     facts = [
         ("Task", _distinct(task.get("name") for task in tasks)),
         ("Task version", _distinct(task.get("version") for task in tasks)),
         ("Data seed", _distinct(task.get("seed") for task in tasks)),
         ("Data hash", _distinct(task.get("hash") for task in tasks)),
-        ("Metric", f"{words(subject.metric)} on a test stream that played no part in training; {direction} is better"),
+        ("Metric", metric if subject.metric else ""),
         ("Solved", f"a seed whose test score is {solved_text(subject)}" if solved_text(subject) else ""),
         ("Seeds", f"{' or '.join(map(str, seeds))} per {'variant' if interval else 'learning rate'}" if seeds else ""),
         ("Learning rates", ", ".join(map(formats.learning_rate, rates))),

@@ -81,11 +81,13 @@ def _any_but(token: Array, ranks: Array) -> Array:
 
 
 def _chance(rng: Array, inputs: Array, /, *, vocabulary: int) -> Array:
-    return _any_but(inputs[-1], jax.random.randint(rng, inputs.shape, 0, vocabulary - 1, jnp.int32))
+    ranks = integers_below(jax.random.bits(rng, inputs.shape, jnp.uint32), vocabulary - 1)
+    return _any_but(inputs[-1], ranks)
 
 
 def _context_token(rng: Array, inputs: Array, /) -> Array:
-    return inputs[jax.random.randint(rng, inputs.shape, 0, inputs.shape[0] - 1, jnp.int32)]
+    earlier = integers_below(jax.random.bits(rng, inputs.shape, jnp.uint32), inputs.shape[0] - 1)
+    return inputs[earlier]
 
 
 def _previous_token(rng: Array, inputs: Array, /) -> Array:

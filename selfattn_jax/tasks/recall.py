@@ -119,11 +119,13 @@ def _draw_slots(bits: Array, count: int, exponent: float) -> Array:
 
 
 def _random_value(rng: Array, inputs: Array, /, *, vocabulary: int) -> Array:
-    return jax.random.randint(rng, inputs.shape, vocabulary // 2, vocabulary, jnp.int32)
+    half = vocabulary // 2
+    return half + integers_below(jax.random.bits(rng, inputs.shape, jnp.uint32), half)
 
 
 def _context_value(rng: Array, inputs: Array, /, *, pairs: int) -> Array:
-    return inputs[1 + 2 * jax.random.randint(rng, inputs.shape, 0, pairs, jnp.int32)]
+    chosen = integers_below(jax.random.bits(rng, inputs.shape, jnp.uint32), pairs)
+    return inputs[1 + 2 * chosen]
 
 
 def _latest_value(rng: Array, inputs: Array, /, *, pairs: int) -> Array:

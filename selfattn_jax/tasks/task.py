@@ -92,9 +92,9 @@ def require(holds: bool, knob: str, got: object, bound: str) -> None:
 def stream_key(seed: int | Array, stream: Stream) -> Array:
     """The typed key from which one stream of a seed derives; `seed` may be traced.
 
-    Streams of a seed start from different keys. `split(key, n)[i]` and `fold_in(key, i)` are the same key in JAX, so
-    nothing else may be derived from `key(seed)` itself. Shortcuts have a stream of their own: with the keys of the
-    examples that they answer they would draw the very same numbers.
+    Streams of a seed start from different keys. Nothing else may be derived from `key(seed)` itself, nor a stream's key
+    be both split and folded: `split(key, n)[i]` and `fold_in(key, i)` are the same key. Shortcuts have a stream of
+    their own: with the keys of the examples that they answer they would draw the very same numbers.
 
     Raises: ValueError listing the streams.
     """
@@ -155,7 +155,7 @@ def loss(task: Task, outputs: Array, targets: Array, weights: Array) -> Array:
         targets: [...], as the task samples them.
         weights: [...].
     Returns: [], in at least float32.
-    Raises: ValueError when the outputs do not fit the targets.
+    Raises: ValueError when outputs or weights do not fit the targets.
     """
     wanted = (*targets.shape, task.outputs)
     require(outputs.shape == wanted, "outputs.shape", outputs.shape, f"{wanted}, the targets' and the task's outputs")
@@ -174,7 +174,7 @@ def score(task: Task, predictions: Array, targets: Array, weights: Array) -> Arr
         targets: [...].
         weights: [...].
     Returns: [], in at least float32; 0 where nothing is asked.
-    Raises: ValueError when predictions and targets differ in shape.
+    Raises: ValueError when predictions, targets and weights differ in shape.
     """
     shape = targets.shape
     require(predictions.shape == shape, "predictions.shape", predictions.shape, f"{shape}, the shape of the targets")
@@ -220,6 +220,7 @@ def _at_least_float32(numbers: Array) -> Array:
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
+    require(weights.shape == values.shape, "weights.shape", weights.shape, f"{values.shape}, the shape of the targets")
     weights = weights.astype(values.dtype)
     total = weights.sum()
     return (values * weights).sum() / jnp.where(total > 0, total, 1)

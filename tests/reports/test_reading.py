@@ -52,10 +52,17 @@ def test_damaged_attention_is_a_note(tmp_path: Path, content: bytes):
     assert record.attention is None and record.notes == ("attention.npz cannot be read.",)
 
 
-def test_attention_without_weights_is_a_note(tmp_path: Path):
+def test_attention_of_another_shape_is_a_note(tmp_path: Path):
     write_run(tmp_path / "run", Fake("softmax", attention=None))
     np.savez(tmp_path / "run" / "attention.npz", weights=np.zeros((3, 3)))
-    assert "no weights" in read_run(tmp_path / "run").notes[0]
+    assert "got [3, 3]" in read_run(tmp_path / "run").notes[0]
+
+
+def test_a_mixer_without_an_attention_matrix_is_nothing_to_note(tmp_path: Path):
+    write_run(tmp_path / "run", Fake("bag", attention=None))
+    np.savez(tmp_path / "run" / "attention.npz", inputs=np.zeros(3), run=np.asarray(0))
+    record = read_run(tmp_path / "run")
+    assert record.attention is None and not record.notes
 
 
 def test_a_study_holds_its_trials(tmp_path: Path):

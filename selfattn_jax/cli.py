@@ -1,0 +1,252 @@
+"""The command line: `selfattn run`, `compare`, `show`, `list`, `schema`, `report`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+OVERRIDES = typer.Argument(
+    metavar="[KEY=VALUE]...",
+    help="Overrides, such as training.steps=500, runs.seeds=5, model.mixer.score=cosine, "
+    "'model.mixer.mask={name: window, left: 8}'.",
+)
+Overrides = Annotated[list[str] | None, OVERRIDES]
+
+app = typer.Typer(
+    name="selfattn",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Compose, run and compare self-attention variants.
+
+One config file is one experiment: a task, a model, how it is trained and how often.
+One study file is one question: variants of a config, side by side.
+
+**Begin here**
+
+- `selfattn list scores` — what there is; also normalizers, positions, masks, heads, mixers, modifiers, tasks
+- `selfattn show configs/recall/small.yaml` — what a config means, and what it costs
+- `selfattn run configs/recall/small.yaml model.mixer.score=cosine` — train it, with one thing changed
+- `selfattn compare experiments/recall/study.yaml` — variants side by side, with a report
+""",
+)
+
+# What is piped into a file or a pager is not cut to the 80 columns of a terminal that is not there.
+console = Console() if sys.stdout.isatty() else Console(width=120)
+complaints = Console(stderr=True)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """One clear message and an exit status, where a user could not do with a traceback."""
+    from selfattn_jax.config import ConfigError
+    from selfattn_jax.reports.reading import ReportError
+    from selfattn_jax.runs.execute import Interrupted
+    from selfattn_jax.runs.folder import FolderError
+
+    try:
+        yield
+    except ConfigError as error:
+        _complain(str(error), 2)
+    except (FolderError, ReportError) as error:
+        _complain(str(error), 1)
+    except OSError as error:
+        _complain(f"{error.filename or ''}: {error.strerror or error}; what was saved before is kept".lstrip(": "), 1)
+    except Interrupted as error:
+        _complain(str(error), 130)
+    except KeyboardInterrupt:
+        _complain("stopped; what was saved before is kept, the same command goes on from there", 130)
+
+
+def _complain(message: str, status: int) -> None:
+    complaints.print("[bold red]selfattn:[/] ", end="")
+    complaints.print(message, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def _prepare() -> None:
+    from selfattn_jax.runs.devices import keep_compiled_programs, use_all_cores
+
+    use_all_cores()
+    keep_compiled_programs()
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; default runs/NAME-OF-CONFIG.")] = None,
+) -> None:
+    """Train and judge all runs (seeds × learning rates) of one config.
+
+    Writes the resolved config, metrics.jsonl, result.json, checkpoints and report.html. Stopped by Ctrl-C or a crash,
+    the same command goes on from the last checkpoint; finished, it shows the result again.
+
+        selfattn run configs/recall/small.yaml
+        selfattn run configs/recall/small.yaml model.mixer.score=cosine runs.seeds=5 --out runs/cosine
+        selfattn run configs/recall/small.yaml 'runs.sweep.training.learning_rate=[1e-3, 3e-3]'
+    """
+    with _plain_errors():
+        _prepare()
+        from selfattn_jax.config.loading import load, located
+        from selfattn_jax.reports.page import write_report
+        from selfattn_jax.reports.reading import read_run
+        from selfattn_jax.reports.tables import run_table
+        from selfattn_jax.runs.execute import execute
+        from selfattn_jax.runs.progress import RunProgress
+
+        loaded, document = load(config, overrides or [])
+        folder = out or Path("runs") / _folder_name(config, overrides)
+        with located(document), RunProgress(console, loaded.training.steps) as progress:
+            execute(loaded, folder, progress, label=config.stem)
+        console.print(run_table(read_run(folder)))
+        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    study: Annotated[Path, typer.Argument(help="A study file.", metavar="STUDY")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; default runs/NAME-OF-STUDY.")] = None,
+    only: Annotated[str | None, typer.Option(help="Names of trials to run, separated by commas.")] = None,
+) -> None:
+    """Run the variants of a study and set them side by side.
+
+    Every variant is a run folder under trials/. The learning rate is chosen on the validation stream, the score is
+    that of the untouched test stream. Prints a table; writes table.json, table.md and report.html. Overrides change
+    every variant. Stopped, the same command goes on.
+
+        selfattn compare experiments/recall/study.yaml
+        selfattn compare experiments/recall/study.yaml runs.seeds=5 --out runs/five-seeds
+        selfattn compare experiments/recall/study.yaml --only softmax,linear
+    """
+    with _plain_errors():
+        _prepare()
+        from selfattn_jax.reports.tables import study_table
+        from selfattn_jax.runs.progress import RunProgress
+        from selfattn_jax.studies.study import compare as compare_trials
+        from selfattn_jax.studies.study import load_study
+
+        loaded = load_study(study, overrides or [], only.split(",") if only else ())
+        name = study.parent.name if study.stem == "study" else study.stem
+        folder = out or Path("runs") / _folder_name(Path(name), overrides, only)
+        total = sum(trial.config.training.steps for trial in loaded.trials)
+        with RunProgress(console, total) as progress:
+            table = compare_trials(loaded, folder, progress)
+        console.print(study_table(table))
+        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")], overrides: Overrides = None) -> None:
+    """Show what a config means with every default written out, and what it costs, without training.
+
+        selfattn show configs/recall/small.yaml model.width=64
+    """
+    with _plain_errors():
+        from selfattn_jax.config import to_yaml
+        from selfattn_jax.config.loading import load, located
+        from selfattn_jax.costs import model_costs
+        from selfattn_jax.reports.formats import quantity
+        from selfattn_jax.runs.engine import runs_of
+
+        loaded, document = load(config, overrides or [])
+        with located(document):
+            costs = model_costs(loaded)
+        text = to_yaml(loaded.resolved())
+        console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else text)
+        runs = runs_of(loaded)
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        table.add_row("parameters", f"{costs['parameters']:,}")
+        table.add_row("forward", f"{quantity(costs['forward_flops'], 'FLOP')} per sequence")
+        table.add_row("state", f"{quantity(costs['state_bytes'], 'B')} per run: parameters and AdamW's two moments")
+        table.add_row("activations", f"at most {quantity(costs['activation_bytes'], 'B')} per training batch")
+        table.add_row("runs", f"{len(runs)}, {loaded.training.steps} steps each")
+        console.print(table)
+
+
+@app.command("list")
+def list_entries(
+    kind: Annotated[str | None, typer.Argument(help="One kind; all of them if left out.", metavar="[KIND]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what a config can name: scores, modifiers, normalizers, positions, masks, heads, mixers, tasks.
+
+        selfattn list normalizers
+        selfattn list --json
+    """
+    with _plain_errors():
+        from selfattn_jax import catalogue
+        from selfattn_jax.config import ConfigError, Problem
+
+        if kind is not None and kind not in catalogue.KINDS:
+            raise ConfigError([Problem("command line", "KIND", f"{kind!r} is none of {', '.join(catalogue.KINDS)}")])
+        entries = [entry for entry in catalogue.entries if kind in (None, entry.kind)]
+        if as_json:
+            typer.echo(json.dumps([entry.described() for entry in entries], indent=2, ensure_ascii=False))
+            return
+        for name in catalogue.KINDS:
+            chosen = [entry for entry in entries if entry.kind == name]
+            if chosen:
+                console.print(_entry_table(name, chosen))
+
+
+def _entry_table(kind: str, entries: list) -> Table:
+    table = Table(title=kind, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "what it does", "cost", "knobs", "source"):
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for entry in entries:
+        described = entry.described()
+        knobs = ", ".join(described["knobs"]) if described["in_config"] else "(data: in Python only)"
+        table.add_row(entry.name, entry.summary, entry.cost, knobs, entry.paper)
+    return table
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a config, for editors and other programs.
+
+        selfattn schema > config.schema.json
+    """
+    with _plain_errors():
+        from selfattn_jax.config.schema import Config
+
+        typer.echo(json.dumps(Config.model_json_schema(by_alias=True), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run folder or a study folder.", metavar="DIR")]) -> None:
+    """Write report.html of a run folder or a study folder again: one file, no network.
+
+        selfattn report runs/recall
+    """
+    with _plain_errors():
+        from selfattn_jax.reports.page import write_report
+
+        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+
+
+def _folder_name(path: Path, *changes: Any) -> str:
+    """The config's name, and a short hash of what the command line changes, so that two changes do not collide."""
+    from hashlib import sha256
+
+    said = json.dumps([change for change in changes if change])
+    return path.stem if said == "[]" else f"{path.stem}-{sha256(said.encode()).hexdigest()[:6]}"
+
+
+def main() -> None:
+    """The entry point of the `selfattn` command."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

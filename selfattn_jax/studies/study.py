@@ -1,0 +1,206 @@
+"""A study: variants of one config, each a run folder, judged alike and set side by side."""
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from selfattn_jax.config import ConfigError, Document, Problem, read, subdocument, to_yaml, validate, with_overrides
+from selfattn_jax.config.loading import check_sweep, located
+from selfattn_jax.config.schema import Config, Strict
+from selfattn_jax.reports.page import write_report
+from selfattn_jax.reports.tables import study_markdown
+from selfattn_jax.runs.engine import make_experiment
+from selfattn_jax.runs.execute import execute
+from selfattn_jax.runs.folder import open_folder, write_atomically
+from selfattn_jax.runs.progress import RunProgress
+from selfattn_jax.studies.statistics import INTERVAL, summarise
+
+
+class StudyConfig(Strict):
+    """A question, a config, and the variants of it that are compared.
+
+    `variants` gives each name the keys that it changes; `grid` multiplies every variant by the values of further keys.
+    """
+
+    name: str
+    question: str = ""
+    base: str | None = None
+    config: dict[str, Any] | None = None
+    variants: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"base": {}})
+    grid: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row to be: a variant's name, what it changes, and its whole config."""
+
+    name: str
+    settings: Mapping[str, Any]
+    config: Config
+
+
+class Point(NamedTuple):
+    """What makes a trial: its variant's settings (with their places in the file), those of the grid, and both."""
+
+    variant: Document
+    cell: dict[str, Any]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study made ready to run, and its file as it can be run again."""
+
+    name: str
+    question: str
+    trials: tuple[Trial, ...]
+    resolved: Mapping[str, Any]
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Study:
+    """Reads a study, makes every trial's config and builds every model once, so that nothing fails in mid-study.
+
+    Args:
+      path: of the study's file.
+      overrides: `key.path=value`, for the config of every trial.
+      only: names of trials; empty = all.
+
+    Returns: the study.
+    Raises: ConfigError with the problems of all trials at once.
+    """
+    document = read(path)
+    header = validate(document, StudyConfig)
+    base = _base(document, header, Path(path))
+    points = _points(document, header)
+    _check_overrides(points, overrides)
+    base = with_overrides(base, overrides)
+    chosen = [name for name in points if not only or name in only]
+    unknown = [name for name in only if name not in points]
+    if unknown:
+        problem = Problem("command line: --only", unknown[0], f"is no trial; the trials are {', '.join(points)}")
+        raise ConfigError([problem])
+    trials, problems = [], []
+    for name in chosen:
+        try:
+            trials.append(_trial(name, base, points[name], overrides))
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(problems)
+    resolved = {
+        "name": header.name,
+        "question": header.question,
+        "config": base.data,
+        "variants": {name: points[name].settings for name in chosen},
+    }
+    return Study(header.name, header.question, tuple(trials), resolved)
+
+
+def _base(document: Document, header: StudyConfig, path: Path) -> Document:
+    if (header.base is None) == (header.config is None):
+        raise ConfigError([Problem(document.where(()), "base", "give one of base (a config file) and config (its keys)")])
+    if header.base is None:
+        return subdocument(document, ("config",))
+    file = path.parent / header.base
+    if not file.is_file():
+        raise ConfigError([Problem(document.where(("base",)), "base", f"there is no file {file}")])
+    return read(file)
+
+
+def _points(document: Document, header: StudyConfig) -> dict[str, Point]:
+    """Every trial's name with the settings that make it: its variant's, then one value of every grid key."""
+    wrong = [
+        Problem(document.where(("grid", key)), f"grid.{key}", "must be a list of values, not empty")
+        for key, values in header.grid.items()
+        if not isinstance(values, list) or not values
+    ]
+    if wrong:
+        raise ConfigError(wrong)
+    points = {}
+    for name in header.variants:
+        for values in itertools.product(*header.grid.values()):
+            cell = dict(zip(header.grid, values, strict=True))
+            label = " ".join([name, *(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in cell.items())])
+            variant = subdocument(document, ("variants", name))
+            points[label] = Point(variant, cell, {**variant.data, **cell})
+    return points
+
+
+def _check_overrides(points: Mapping[str, Point], overrides: Sequence[str]) -> None:
+    """Refuses an override of a key that a trial sets itself: the trial would win."""
+    problems = []
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        names = [name for name, point in points.items() if any(_inside(own, key) for own in point.settings)]
+        if names:
+            message = f"is set by {', '.join(names)}, which would win; change it in the study's file"
+            problems.append(Problem(f"command line: {override}", key, message))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _inside(first: str, second: str) -> bool:
+    return f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}.")
+
+
+def _trial(name: str, base: Document, point: Point, overrides: Sequence[str]) -> Trial:
+    document = with_overrides(with_overrides(base, point.variant), point.cell, source=f"grid of {name}")
+    config = validate(document, Config)
+    check_sweep(config, overrides)
+    with located(document):
+        make_experiment(config)
+    return Trial(name, point.settings, config)
+
+
+def _short(value: Any) -> str:
+    return str(value.get("name", value)) if isinstance(value, Mapping) else str(value)
+
+
+def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callable[[dict], None] | None = None) -> dict:
+    """Runs every trial of a study that is not done yet and sets them side by side.
+
+    Args:
+      study: from `load_study`.
+      folder: for trials/, table.json, table.md and report.html; it may hold the same study, begun.
+      progress: told of every step.
+      report: called with each row of the table as soon as it is known.
+
+    Returns: the contents of table.json.
+    Raises: FolderError, Interrupted, as `execute`; the table and report of the trials that are done are kept.
+    """
+    open_folder(folder, "study.yaml", dict(study.resolved), "study")
+    rows, result = [], {}
+    for index, trial in enumerate(study.trials, 1):
+        place = f"trials/{_folder_name(trial.name)}"
+        label = f"{trial.name} ({index}/{len(study.trials)})"
+        result = execute(trial.config, folder / place, progress, label=label)
+        row = {"variant": trial.name, "settings": dict(trial.settings), **summarise(result), "folder": place}
+        rows.append(row)
+        if report:
+            report(row)
+        table = _table(study, result, rows)
+        write_atomically(folder / "table.json", json.dumps(table, indent=2, allow_nan=False) + "\n")
+        write_atomically(folder / "table.md", study_markdown(table))
+    write_report(folder)
+    return _table(study, result, rows)
+
+
+def _table(study: Study, result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "question": study.question,
+        "metric": result["metric"],
+        "solved_at": result["solved_at"],
+        "interval": INTERVAL,
+        "baselines": result["baselines"],
+        "rows": rows,
+    }
+
+
+def _folder_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_.=" else "-" for letter in name)
