@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from selfattn_jax.functional import masks
-from selfattn_jax.functional.attend import Composition, Inspection, attend_composed, compose
-from selfattn_jax.functional.bind import Lead, bind, call, is_lead, lead
+from selfattn_jax.functional.attend import Inspection, attend_composed, compose
+from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
 from selfattn_jax.functional.masks import Mask, as_mask
 from selfattn_jax.shapes import Array, check_shapes
 
@@ -93,14 +93,19 @@ def inspect(
     """
     batch, sources = key.shape[0] if key.ndim == 4 else 1, key.shape[-3]
     composition = compose(mask=_join(_as_mask(mask), _data_mask(lengths, segments, batch, sources)), **pieces)
-    positions = (_as_positions("query_positions", query_positions), _as_positions("key_positions", key_positions))
+    context = (
+        composition,
+        _as_positions("query_positions", query_positions),
+        _as_positions("key_positions", key_positions),
+    )
 
     def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
-        composition, positions = context
-        return attend_composed(query, key, value, composition, *map(_plain, positions), rng, want)
+        composition, query_positions, key_positions = context
+        positions = _plain(query_positions), _plain(key_positions)
+        return attend_composed(query, key, value, composition, *positions, rng, want)
 
     out_axes = Inspection(output=1, weights=0, scores=0, log_normalizer=0)  # pyright: ignore[reportArgumentType]
-    return lift(head, (composition, positions), query, key, value, rng, out_axes=out_axes)
+    return lift(head, context, query, key, value, rng, out_axes=out_axes)
 
 
 def mix(
@@ -192,7 +197,7 @@ def _map(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -> Call
         knobs, structure = jax.tree.flatten(context, is_leaf=is_lead)
         axes = [knob.letters.index(letter) if is_lead(knob) and letter in knob.letters else None for knob in knobs]
 
-        def inner(values: list, *arrays: Array) -> Any:
+        def inner(values: list, *arrays: Array | None) -> Any:
             rest = [
                 Lead(value, knob.letters.replace(letter, "")) if is_lead(knob) else value
                 for knob, value in zip(knobs, values, strict=True)
@@ -212,7 +217,9 @@ def _split_heads(knob: Any, sizes: dict[str, int], groups: int) -> Any:
     shape = jnp.shape(knob.array)
     for letter, size in zip(knob.letters, shape, strict=False):
         if sizes[letter] != size:
-            raise ValueError(f"an array knob with axes {knob.letters!r} must have {letter}={sizes[letter]}, got {list(shape)}")
+            raise ValueError(
+                f"an array knob with axes {knob.letters!r} must have {letter}={sizes[letter]}, got {list(shape)}"
+            )
     if "H" not in knob.letters:
         return knob
     axis = knob.letters.index("H")
@@ -276,7 +283,7 @@ def _data_mask(lengths: Array | None, segments: Any, batch: int, sources: int) -
             key_segments=lead(key_segments, "BS"[2 - key_segments.ndim :]),
         )
         mask = _join(mask, same)
-    return mask  # pyright: ignore[reportReturnType]
+    return mask
 
 
 def _join(first: Any, second: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From a config to the things it names: task, encoder, optimiser. What cannot work raises here, before anything runs."""
+"""From a config to what it names: task, encoder, optimiser. What cannot work raises here, before anything runs."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -62,7 +62,11 @@ def make(kind: Kind, config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs | Non
     parameters = {parameter.name: parameter for parameter in entry.parameters()}
     if entry.module is None and kind not in ("heads", "tasks"):
         return bind(entry.function, **knobs)
-    wanted = [sizes[name] for name in parameters if name in SIZES and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    wanted = [
+        sizes[name]
+        for name in parameters
+        if name in SIZES and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
     random = {"rngs": rngs} if "rngs" in parameters else {}
     return entry.maker(*wanted, **knobs, **random)
 
@@ -186,7 +190,7 @@ def make_optimizer(config: TrainingConfig, hyperparameters: Hyperparameters) -> 
     peak = hyperparameters.learning_rate
     decayed = max(config.steps - config.warmup, 1)
 
-    def schedule(step: Array) -> Array:
+    def schedule(step: Any) -> Any:
         warm = jax.numpy.minimum((step + 1) / (config.warmup + 1), 1.0)
         if config.schedule == "constant":
             return peak * warm

@@ -13,19 +13,20 @@ from typing import Any, Literal
 
 import jax
 
-from selfattn_jax import attention, heads, tasks
+from selfattn_jax import heads, tasks
+from selfattn_jax.attention import attention
 from selfattn_jax.functional import (
     biases,
     embeddings,
     encode,
     masks,
+    mixers,
     modifiers,
     normalizers,
     rowwise,
     scores,
 )
 from selfattn_jax.functional.bind import Bound
-from selfattn_jax.functional.mixers import linear
 from selfattn_jax.modules import pieces
 from selfattn_jax.modules.attention import Attention
 
@@ -91,7 +92,7 @@ class Entry:
         return [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "self"]
 
     def knobs(self) -> dict[str, inspect.Parameter]:
-        """The parameters that a config may set, by name: keyword-only, and given neither by the model nor by the data."""
+        """The parameters that a config may set, by name: keyword-only, and not given by the model or the data."""
         given = ("rngs", "causal", "key_mask")
         return {p.name: p for p in self.parameters() if p.kind is p.KEYWORD_ONLY and p.name not in given}
 
@@ -102,7 +103,9 @@ class Entry:
 
     def described(self) -> dict[str, Any]:
         """What can be said about it as plain data: for `selfattn list` and the docs."""
-        plain = {name: getattr(self, name) for name in ("kind", "name", "summary", "paper", "cost", "acts_on", "in_config")}
+        plain = {
+            name: getattr(self, name) for name in ("kind", "name", "summary", "paper", "cost", "acts_on", "in_config")
+        }
         able = {name: getattr(self, name) for name in ("causal", "mask", "positional", "smooth", "learns")}
         knobs = {name: _shown(parameter.default) for name, parameter in self.knobs().items()}
         return {**plain, **able, "knobs": knobs if self.in_config else {}}
@@ -129,7 +132,16 @@ entries: tuple[Entry, ...] = (
     Entry("normalizers", normalizers.sigmoid, pieces.Sigmoid, paper="arXiv:2409.04431"),
     Entry("normalizers", normalizers.sparsemax, paper="arXiv:1602.02068", cost="T·S·log S", smooth=False),
     Entry("positions", embeddings.sinusoidal, pieces.Sinusoidal, "arXiv:1706.03762", "T·D", "inputs", positional=True),
-    Entry("positions", embeddings.learned, pieces.Learned, "arXiv:1705.03122", "T·D", "inputs", positional=True, learns=True),
+    Entry(
+        "positions",
+        embeddings.learned,
+        pieces.Learned,
+        "arXiv:1705.03122",
+        "T·D",
+        "inputs",
+        positional=True,
+        learns=True,
+    ),
     Entry("positions", encode.rope, None, "arXiv:2104.09864", "(T+S)·K", "query_key", positional=True),
     Entry("positions", biases.alibi, pieces.Alibi, "arXiv:2108.12409", "T·S", "bias", positional=True),
     Entry(
@@ -152,8 +164,8 @@ entries: tuple[Entry, ...] = (
     Entry("heads", heads.multi_head, paper="arXiv:1706.03762"),
     Entry("heads", heads.grouped, paper="arXiv:2305.13245"),
     Entry("heads", heads.multi_query, paper="arXiv:1911.02150"),
-    Entry("mixers", attention.attention, Attention, paper="arXiv:1706.03762", cost="T·S·(K+V)"),
-    Entry("mixers", linear.linear, None, "arXiv:2006.16236", "(T+S)·K·V", mask="key", weights=linear.linear_weights),
+    Entry("mixers", attention, Attention, paper="arXiv:1706.03762", cost="T·S·(K+V)"),
+    Entry("mixers", mixers.linear, None, "arXiv:2006.16236", "(T+S)·K·V", mask="key", weights=mixers.linear_weights),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
     Entry("tasks", tasks.adding, paper="Hochreiter & Schmidhuber 1997", cost="T", mask="key"),

@@ -147,10 +147,12 @@ def compare(
 
 
 @app.command()
-def show(config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")], overrides: Overrides = None) -> None:
+def show(
+    config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")], overrides: Overrides = None
+) -> None:
     """Show what a config means with every default written out, and what it costs, without training.
 
-        selfattn show configs/recall/small.yaml model.width=64
+    selfattn show configs/recall/small.yaml model.width=64
     """
     with _plain_errors():
         from selfattn_jax.config import to_yaml
@@ -181,8 +183,8 @@ def list_entries(
 ) -> None:
     """List what a config can name: scores, modifiers, normalizers, positions, masks, heads, mixers, tasks.
 
-        selfattn list normalizers
-        selfattn list --json
+    selfattn list normalizers
+    selfattn list --json
     """
     with _plain_errors():
         from selfattn_jax import catalogue
@@ -215,7 +217,7 @@ def _entry_table(kind: str, entries: list) -> Table:
 def schema() -> None:
     """Print the JSON schema of a config, for editors and other programs.
 
-        selfattn schema > config.schema.json
+    selfattn schema > config.schema.json
     """
     with _plain_errors():
         from selfattn_jax.config.schema import Config
@@ -227,7 +229,7 @@ def schema() -> None:
 def report(folder: Annotated[Path, typer.Argument(help="A run folder or a study folder.", metavar="DIR")]) -> None:
     """Write report.html of a run folder or a study folder again: one file, no network.
 
-        selfattn report runs/recall
+    selfattn report runs/recall
     """
     with _plain_errors():
         from selfattn_jax.reports.page import write_report

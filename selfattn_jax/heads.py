@@ -1,11 +1,12 @@
 """Head structures: how many query heads, how many key/value heads, and how wide each is."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from selfattn_jax.shapes import PositiveInt
 
 
-class Heads(NamedTuple):
+@dataclass(frozen=True)
+class Heads:
     """The sizes of a head structure: `count` query heads H share `groups` key/value heads G, H/G to each."""
 
     count: int
@@ -66,6 +67,8 @@ def grouped(
     if count % groups:
         raise ValueError(f"groups must divide count (the query heads), got count={count} and groups={groups}")
     if key_width is None and width % count:
-        raise ValueError(f"count must divide the width, got count={count} and width={width}: change one, or set key_width")
+        raise ValueError(
+            f"count must divide the width, got count={count} and width={width}: change one, or set key_width"
+        )
     key_width = key_width or width // count
     return Heads(count, groups, key_width, value_width or key_width)

@@ -1,7 +1,7 @@
 """The letters that name array axes, the ranges that name knobs, and checks whose errors say what to do.
 
-    B batch · R runs · H query heads · G key/value heads · T queries · S keys · K query/key width · V value width ·
-    D model width · F features · M landmarks, memory · W window · C chunk · N vocabulary
+B batch · R runs · H query heads · G key/value heads · T queries · S keys · K query/key width · V value width ·
+D model width · F features · M landmarks, memory · W window · C chunk · N vocabulary
 """
 
 from collections.abc import Mapping

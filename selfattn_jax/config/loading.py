@@ -35,7 +35,7 @@ def check_sweep(config: Config, overrides: Sequence[str]) -> None:
         Problem(
             where=f"command line: {override}",
             path=key,
-            message=f"is swept by runs.sweep, which would win; write runs.sweep.{key}=[…], or runs.sweep.{key}=[] to end it",
+            message=f"is swept by runs.sweep, which would win; write runs.sweep.{key}=[…], or =[] to end the sweep",
         )
         for override in overrides
         if (key := override.partition("=")[0].strip()) in swept

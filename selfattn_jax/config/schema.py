@@ -7,10 +7,21 @@ import functools
 import inspect
 import types
 import typing
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import jax
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    create_model,
+)
+from pydantic_core import CoreSchema
 
 from selfattn_jax import catalogue
 from selfattn_jax.catalogue import ActsOn, Entry, Kind
@@ -59,22 +70,29 @@ def _named(default: str | None, value: Any) -> Any:
     return value
 
 
-def piece(kind: Kind, acts_on: ActsOn | None = None, default: str | None = None) -> Any:
-    """The type of a config key that holds one piece of a kind, by its name or as a mapping with knobs.
+@dataclass(frozen=True)
+class Piece:
+    """The type of a config key that holds one piece: `Annotated[Any, Piece("scores")]`.
 
-    Args:
+    Attributes:
       kind: of the catalogue.
       acts_on: for kind positions, what the piece must act on.
       default: the name that a mapping without one has.
     """
-    members = [
-        AttentionConfig if entry.name == "attention" else entry_model(entry)
-        for entry in catalogue.of_kind(kind).values()
-        if entry.in_config and (acts_on is None or entry.acts_on == acts_on)
-    ]
-    union = members[0] if len(members) == 1 else typing.Union[tuple(members)]  # noqa: UP007
-    metadata = Field() if len(members) == 1 else Field(discriminator="name")
-    return Annotated[union, metadata, BeforeValidator(functools.partial(_named, default))]
+
+    kind: Kind
+    acts_on: ActsOn | None = None
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        members = [
+            AttentionConfig if entry.name == "attention" else entry_model(entry)
+            for entry in catalogue.of_kind(self.kind).values()
+            if entry.in_config and self.acts_on in (None, entry.acts_on)
+        ]
+        union = typing.Union[tuple(members)]  # noqa: UP007 (the members are known at run time only)
+        chosen = union if len(members) == 1 else Annotated[union, Field(discriminator="name")]
+        return handler.generate_schema(Annotated[chosen, BeforeValidator(functools.partial(_named, self.default))])
 
 
 class AnyMask(Strict):
@@ -97,14 +115,16 @@ class NotMask(Strict):
 
 def _mask_form(value: Any) -> str:
     keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, BaseModel) else {}
-    return next((form for form in ("any", "all", "not") if form in keys or (form == "not" and "negated" in keys)), "name")
+    return next(
+        (form for form in ("any", "all", "not") if form in keys or (form == "not" and "negated" in keys)), "name"
+    )
 
 
 MaskConfig = Annotated[
     Annotated[AnyMask, Tag("any")]
     | Annotated[AllMask, Tag("all")]
     | Annotated[NotMask, Tag("not")]
-    | Annotated[piece("masks"), Tag("name")],
+    | Annotated[Any, Piece("masks"), Tag("name")],
     Discriminator(_mask_form),
 ]
 
@@ -113,13 +133,13 @@ class AttentionConfig(Strict):
     """The composition: a piece per slot, in the order in which they act."""
 
     name: Literal["attention"] = "attention"
-    encode: Annotated[tuple[piece("positions", "query_key"), ...], _A_LIST] = ()
-    score: piece("scores", default="scaled_dot") = "scaled_dot"  # pyright: ignore[reportInvalidTypeForm]
-    modifiers: Annotated[tuple[piece("modifiers"), ...], _A_LIST] = ()
-    biases: Annotated[tuple[piece("positions", "bias"), ...], _A_LIST] = ()
-    rowwise: Annotated[tuple[piece("positions", "rowwise"), ...], _A_LIST] = ()
+    encode: Annotated[tuple[Annotated[Any, Piece("positions", "query_key")], ...], _A_LIST] = ()
+    score: Annotated[Any, Piece("scores", default="scaled_dot")] = "scaled_dot"
+    modifiers: Annotated[tuple[Annotated[Any, Piece("modifiers")], ...], _A_LIST] = ()
+    biases: Annotated[tuple[Annotated[Any, Piece("positions", "bias")], ...], _A_LIST] = ()
+    rowwise: Annotated[tuple[Annotated[Any, Piece("positions", "rowwise")], ...], _A_LIST] = ()
     mask: MaskConfig | None = None
-    normalizer: piece("normalizers", default="softmax") = "softmax"  # pyright: ignore[reportInvalidTypeForm]
+    normalizer: Annotated[Any, Piece("normalizers", default="softmax")] = "softmax"
     dropout: Fraction = 0.0
 
 
@@ -138,11 +158,11 @@ class ModelConfig(Strict):
     width: PositiveInt = 64
     layers: PositiveInt = 2
     causal: bool | None = None
-    positions: piece("positions", "inputs") | None = None
-    heads: piece("heads", default="multi_head") = "multi_head"  # pyright: ignore[reportInvalidTypeForm]
+    positions: Annotated[Any, Piece("positions", "inputs")] | None = None
+    heads: Annotated[Any, Piece("heads", default="multi_head")] = "multi_head"
     block: BlockConfig = BlockConfig()
     pool: Pool = "mean"
-    mixer: piece("mixers", default="attention") = "attention"  # pyright: ignore[reportInvalidTypeForm]
+    mixer: Annotated[Any, Piece("mixers", default="attention")] = "attention"
 
 
 class TrainingConfig(Strict):
@@ -184,7 +204,7 @@ class RunsConfig(Strict):
 class Config(Strict):
     """One experiment: a task, a model, how it is trained, and how often."""
 
-    task: piece("tasks")  # pyright: ignore[reportInvalidTypeForm]
+    task: Annotated[Any, Piece("tasks")]
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -1,7 +1,5 @@
 """Aggregation: weights [T,S] and value [S,V] → output [T,V]; linear in the weights."""
 
-import jax.numpy as jnp
-
 from selfattn_jax.shapes import Array, check_shapes
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from selfattn_jax.functional import biases as bias_pieces
 from selfattn_jax.functional.aggregate import matmul
@@ -72,7 +72,7 @@ def compose(
     for name, pieces in (("encode", encode), ("modifiers", modifiers), ("biases", biases), ("rowwise", rowwise)):
         if not isinstance(pieces, (tuple, list)):
             raise TypeError(f"{name} must be a tuple of pieces, got {type(pieces).__name__}: write {name}=(piece,)")
-    if not isinstance(dropout, jax.core.Tracer) and not 0 <= float(dropout) < 1:
+    if not isinstance(dropout, Tracer) and not 0 <= float(dropout) < 1:
         raise ValueError(f"dropout must be a rate in [0, 1), got {dropout}")
     return Composition(
         encode=tuple(bind(piece) for piece in encode),

@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import jax
 
@@ -100,6 +100,7 @@ class Bound:
         return signature_of(self.function).needs
 
     def __call__(self, *arguments: Any) -> Any:
+        """Calls the function on what it needs, with the knobs; an array knob must have lost its axes B and H."""
         missing = [name for name in signature_of(self.function).required if name not in self.knobs]
         if missing:
             wanted = ", ".join(f"{name}=…" for name in missing)
@@ -143,10 +144,13 @@ def _flatten(bound: Bound) -> tuple[tuple, tuple]:
     return tuple(traced.values()), (bound.function, tuple(traced), static)
 
 
-def register(cls: type[Bound]) -> type[Bound]:
+BoundType = TypeVar("BoundType", bound=Bound)
+
+
+def register(cls: type[BoundType]) -> type[BoundType]:
     """Registers a class of bound pieces as a pytree."""
 
-    def unflatten(structure: tuple, children: tuple) -> Bound:
+    def unflatten(structure: tuple, children: tuple) -> BoundType:
         function, names, static = structure
         return cls(function, {**dict(static), **dict(zip(names, children, strict=True))})
 
@@ -157,6 +161,10 @@ def register(cls: type[Bound]) -> type[Bound]:
 register(Bound)
 
 
+@overload
+def bind(function: BoundType, **knobs: Any) -> BoundType: ...
+@overload
+def bind(function: Callable, **knobs: Any) -> Bound: ...
 def bind(function: Callable, **knobs: Any) -> Bound:
     """Sets knobs of a piece and returns a callable that is a pytree of its array and float knobs.
 
@@ -174,7 +182,9 @@ def bind(function: Callable, **knobs: Any) -> Bound:
         if name not in allowed:
             close = get_close_matches(name, allowed, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise TypeError(f"{bound.__name__} has no knob {name!r}; its knobs are: {', '.join(allowed) or 'none'}{hint}")
+            raise TypeError(
+                f"{bound.__name__} has no knob {name!r}; its knobs are: {', '.join(allowed) or 'none'}{hint}"
+            )
     return type(bound)(bound.function, {**bound.knobs, **knobs}) if knobs else bound
 
 

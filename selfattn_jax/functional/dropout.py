@@ -9,7 +9,8 @@ from selfattn_jax.shapes import Array
 def keep(rng: Array, rows: Array, columns: Array, rate: Array | float) -> Array:
     """Which pairs survive dropout: a hash of the key, the row and the column alone, whatever the tiling.
 
-      h = mix(key₀ ⊕ row · 9E3779B1₁₆),  h ← mix(h ⊕ column · 85EBCA77₁₆ ⊕ key₁),  keep = h ≥ ⌊rate · 2³²⌋ (rate in float32)
+      h = mix(key₀ ⊕ row · 9E3779B1₁₆),  h ← mix(h ⊕ column · 85EBCA77₁₆ ⊕ key₁)
+      keep = h ≥ ⌊rate · 2³²⌋ (rate in float32)
 
     Args:
       rng: a typed key.

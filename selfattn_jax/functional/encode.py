@@ -36,11 +36,10 @@ def rope(
     rotated = width if rotated is None else rotated
     if rotated % 2 or rotated > width:
         raise ValueError(f"rope turns pairs of coordinates: rotated must be even and at most K={width}, got {rotated}")
-    turned = (
-        _rotate(vectors, positions, rotated, base, layout)
-        for vectors, positions in ((query, query_positions), (key, key_positions))
+    return (
+        _rotate(query, query_positions, rotated, base, layout),
+        _rotate(key, key_positions, rotated, base, layout),
     )
-    return tuple(turned)
 
 
 def _rotate(vectors: Array, positions: Array, rotated: int, base: float, layout: str) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from selfattn_jax.functional.bind import Bound, Lead, bind, call, is_lead, lead, register
+from selfattn_jax.functional.bind import Bound, Lead, bind, call, lead, register
 from selfattn_jax.shapes import Array, NonNegativeInt, PositiveInt, check_shapes
 
 
@@ -43,20 +43,18 @@ def as_mask(mask: Any) -> Mask:
     if isinstance(mask, Bound) or (callable(mask) and not hasattr(mask, "dtype")):
         bound = bind(mask)
         return Mask(bound.function, bound.knobs)
-    values = mask if is_lead(mask) else jnp.asarray(mask)
-    dtype = jnp.asarray(values.array if isinstance(values, Lead) else values).dtype
-    if dtype != jnp.bool_:
+    values = jnp.asarray(mask.array if isinstance(mask, Lead) else mask)
+    if values.dtype != jnp.bool_:
         raise TypeError(
-            f"mask must be boolean (True = may attend), got {dtype}: compare it first, or pass an additive mask as a bias"
+            f"mask must be boolean (True = may attend), got {values.dtype}: compare it first, or pass an additive mask "
+            "as a bias"
         )
-    if not isinstance(values, Lead):
-        if values.ndim != 2:
-            raise ValueError(
-                f"mask must be [T,S], got shape {list(values.shape)}: say which leading axes it carries, such as "
-                'lead(mask, "BTS") or lead(mask, "BHTS")'
-            )
-        values = lead(values, "TS")
-    return bind(array, values=values)  # pyright: ignore[reportReturnType]
+    if not isinstance(mask, Lead) and values.ndim != 2:
+        raise ValueError(
+            f"mask must be [T,S], got shape {list(values.shape)}: say which leading axes it carries, such as "
+            'lead(mask, "BTS") or lead(mask, "BHTS")'
+        )
+    return Mask(array.function, {"values": mask if isinstance(mask, Lead) else lead(values, "TS")})
 
 
 def evaluate(mask: Mask, query_positions: Array, key_positions: Array) -> Array:
@@ -111,7 +109,9 @@ def causal(query_positions: Array, key_positions: Array, /) -> Array:
 
 
 @Mask
-def window(query_positions: Array, key_positions: Array, /, *, left: NonNegativeInt, right: NonNegativeInt = 0) -> Array:
+def window(
+    query_positions: Array, key_positions: Array, /, *, left: NonNegativeInt, right: NonNegativeInt = 0
+) -> Array:
     """Sees a stretch around itself, both ends included.
 
       i − left ≤ j ≤ i + right

@@ -1,16 +1,18 @@
 """Flax NNX modules of attention: parameters around the functions. They take functions and modules, never names."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
 
-from selfattn_jax import attention as lifted
+from selfattn_jax.attention import attention, inspect, mix, mix_weights
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.aggregate import matmul
 from selfattn_jax.functional.bind import Bound, bind, lead
-from selfattn_jax.functional.masks import Mask
+from selfattn_jax.functional.masks import Mask, as_mask
 from selfattn_jax.functional.normalizers import softmax
 from selfattn_jax.functional.scores import scaled_dot
 from selfattn_jax.heads import Heads
@@ -58,12 +60,11 @@ class Attention(nnx.Module):
         """The slots as `attention` takes them, the mask joined with causality and padding."""
         parts = [masks.causal] if causal else []
         if key_mask is not None:
-            parts.append(bind(masks.padding, key_valid=lead(key_mask, "BS" if key_mask.ndim == 2 else "S")))
+            valid = lead(key_mask, "BS" if key_mask.ndim == 2 else "S")
+            parts.append(as_mask(bind(masks.padding, key_valid=valid)))
         if self.mask is not None:
             parts.append(self.mask)
-        mask = None
-        for part in parts:
-            mask = part if mask is None else mask & part
+        mask = functools.reduce(operator.and_, parts) if parts else None
         return {
             "encode": tuple(module() for module in self.encode),
             "score": self.score(),
@@ -88,9 +89,7 @@ class Attention(nnx.Module):
         rng: Array | None = None,
     ) -> Array:
         pieces = self.pieces(causal=causal, key_mask=key_mask)
-        return lifted.attention(
-            query, key, value, query_positions=positions, key_positions=positions, rng=rng, **pieces
-        )
+        return attention(query, key, value, query_positions=positions, key_positions=positions, rng=rng, **pieces)
 
     def weights(
         self,
@@ -103,7 +102,7 @@ class Attention(nnx.Module):
     ) -> Array:
         """The attention weights [B,H,T,S]."""
         pieces = self.pieces(causal=causal, key_mask=key_mask)
-        inspection = lifted.inspect(query, key, key, query_positions=positions, key_positions=positions, **pieces)
+        inspection = inspect(query, key, key, query_positions=positions, key_positions=positions, **pieces)
         assert inspection.weights is not None
         return inspection.weights
 
@@ -132,7 +131,7 @@ class Mixer(nnx.Module):
         rng: Array | None = None,
     ) -> Array:
         del positions, rng
-        return lifted.mix(self.mixer(), query, key, value, key_mask=key_mask, causal=causal)
+        return mix(self.mixer(), query, key, value, key_mask=key_mask, causal=causal)
 
     def weights(
         self,
@@ -149,7 +148,7 @@ class Mixer(nnx.Module):
             return None
         bound: Bound = self.mixer()
         weights = bind(self.effective, **bound.knobs)
-        return lifted.mix_weights(weights, query, key, key_mask=key_mask, causal=causal)
+        return mix_weights(weights, query, key, key_mask=key_mask, causal=causal)
 
 
 class SelfAttention(nnx.Module):
@@ -166,7 +165,13 @@ class SelfAttention(nnx.Module):
     """
 
     def __init__(
-        self, width: int, heads: Heads, mixer: nnx.Module | None = None, *, causal: bool = False, rngs: nnx.Rngs
+        self,
+        width: int,
+        heads: Heads,
+        mixer: "Attention | Mixer | None" = None,
+        *,
+        causal: bool = False,
+        rngs: nnx.Rngs,
     ):
         self.heads, self.causal = heads, causal
         self.mixer = mixer or Attention()
@@ -192,9 +197,7 @@ class SelfAttention(nnx.Module):
         mixed = self.mixer(query, key, value, causal=self.causal, key_mask=key_mask, positions=positions, rng=rng)
         return self.output(mixed.reshape(*mixed.shape[:-2], -1))
 
-    def weights(
-        self, inputs: Array, *, key_mask: Array | None = None, positions: Array | None = None
-    ) -> Array | None:
+    def weights(self, inputs: Array, *, key_mask: Array | None = None, positions: Array | None = None) -> Array | None:
         """The (effective) attention matrix [B,H,T,T] for inputs [B,T,D]; None if the mixer has none."""
         query, key, _ = self.project(inputs)
         return self.mixer.weights(query, key, causal=self.causal, key_mask=key_mask, positions=positions)

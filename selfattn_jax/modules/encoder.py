@@ -29,7 +29,7 @@ class Mlp(nnx.Module):
 
 
 class GatedMlp(nnx.Module):
-    """y = W₂ (activation(W₁ x) ⊙ W₃ x), position by position; with silu it is SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
+    """y = W₂ (activation(W₁ x) ⊙ W₃ x), position by position; with silu it is SwiGLU (arXiv:2002.05202)."""
 
     def __init__(self, width: int, hidden: int, *, activation: Callable = jax.nn.silu, rngs: nnx.Rngs):
         self.activation = activation

@@ -115,7 +115,9 @@ class Learned(nnx.Module):
     def __init__(self, width: int, length: int, *, maximum: PositiveInt | None = None, rngs: nnx.Rngs):
         maximum = maximum or length
         if maximum < length:
-            raise ValueError(f"maximum must be at least the task's length {length}, got {maximum}: a position has no vector")
+            raise ValueError(
+                f"maximum must be at least the task's length {length}, got {maximum}: a position has no vector"
+            )
         self.table = nnx.Param(_normal(rngs, (maximum, width), width))
 
     def __call__(self) -> Bound:

@@ -1,0 +1,1 @@
+"""Studies: variants of a config, judged alike and set side by side."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from selfattn_jax.config import ConfigError, Document, Problem, read, subdocument, to_yaml, validate, with_overrides
+from selfattn_jax.config import ConfigError, Document, Problem, read, subdocument, validate, with_overrides
 from selfattn_jax.config.loading import check_sweep, located
 from selfattn_jax.config.schema import Config, Strict
 from selfattn_jax.reports.page import write_report
@@ -103,7 +103,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[s
 
 def _base(document: Document, header: StudyConfig, path: Path) -> Document:
     if (header.base is None) == (header.config is None):
-        raise ConfigError([Problem(document.where(()), "base", "give one of base (a config file) and config (its keys)")])
+        message = "give one of base (a config file) and config (its keys)"
+        raise ConfigError([Problem(document.where(()), "base", message)])
     if header.base is None:
         return subdocument(document, ("config",))
     file = path.parent / header.base

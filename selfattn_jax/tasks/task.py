@@ -80,6 +80,7 @@ class Task:
 
     @property
     def higher_is_better(self) -> bool:
+        """Whether a larger score is a better one."""
         return self.metric == "accuracy"
 
 
