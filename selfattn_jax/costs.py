@@ -15,50 +15,12 @@ from selfattn_jax.config.schema import Config
 
 # Primitives that move, compare or choose numbers without computing any.
 FREE = frozenset(
-    [
-        "and",
-        "argmax",
-        "argmin",
-        "bitcast_convert_type",
-        "broadcast_in_dim",
-        "concatenate",
-        "convert_element_type",
-        "copy",
-        "device_put",
-        "dynamic_slice",
-        "dynamic_update_slice",
-        "eq",
-        "gather",
-        "ge",
-        "gt",
-        "iota",
-        "le",
-        "lt",
-        "ne",
-        "not",
-        "or",
-        "pad",
-        "random_bits",
-        "random_wrap",
-        "random_unwrap",
-        "random_seed",
-        "random_fold_in",
-        "random_split",
-        "reshape",
-        "rev",
-        "scatter",
-        "select_n",
-        "slice",
-        "sort",
-        "split",
-        "squeeze",
-        "stop_gradient",
-        "transpose",
-        "xor",
-        "is_finite",
-        "shift_right_logical",
-        "shift_left",
-    ]
+    (
+        "and argmax argmin bitcast_convert_type broadcast_in_dim concatenate convert_element_type copy device_put "
+        "dynamic_slice dynamic_update_slice eq gather ge gt iota le lt ne not or pad random_bits random_wrap "
+        "random_unwrap random_seed random_fold_in random_split reshape rev scatter select_n slice sort split "
+        "squeeze stop_gradient transpose xor is_finite shift_right_logical shift_left"
+    ).split()
 )
 
 

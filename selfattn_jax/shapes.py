@@ -44,4 +44,5 @@ def check_shapes(sizes: Mapping[str, int] | None = None, /, **arguments: tuple[A
 
 def accumulation_dtype(*arrays: Array) -> jnp.dtype:
     """The dtype in which scores, weights and running sums are held: at least float32."""
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+    dtype = jnp.result_type(*arrays)
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype

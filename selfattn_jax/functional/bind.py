@@ -113,7 +113,7 @@ class Bound:
                 return leaf
             if set(leaf.letters) - TILE_LETTERS:
                 raise ValueError(
-                    f"{name} of {self.__name__} still carries the axes {leaf.letters!r}: one head sees none of B and H; "
+                    f"{name} of {self.__name__} still carries the axes {leaf.letters!r}: one head has no B and no H; "
                     "use attention (which maps them), or pass this head's own array"
                 )
             return leaf.array
@@ -182,9 +182,9 @@ def bind(function: Callable, **knobs: Any) -> Bound:
         if name not in allowed:
             close = get_close_matches(name, allowed, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise TypeError(
-                f"{bound.__name__} has no knob {name!r}; its knobs are: {', '.join(allowed) or 'none'}{hint}"
-            )
+            known = ", ".join(allowed) or "none"
+            raise TypeError(f"{bound.__name__} has no knob {name!r}; its knobs are: {known}{hint}")
+
     return type(bound)(bound.function, {**bound.knobs, **knobs}) if knobs else bound
 
 

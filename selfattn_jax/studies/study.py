@@ -174,7 +174,8 @@ def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callab
     Returns: the contents of table.json.
     Raises: FolderError, Interrupted, as `execute`; the table and report of the trials that are done are kept.
     """
-    open_folder(folder, "study.yaml", dict(study.resolved), "study")
+    # Variants may come and go between two calls: every trial's own folder tells whether it is still the same run.
+    open_folder(folder, "study.yaml", dict(study.resolved), "study", same=("name",))
     rows, result = [], {}
     for index, trial in enumerate(study.trials, 1):
         place = f"trials/{_folder_name(trial.name)}"

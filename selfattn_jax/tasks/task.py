@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from selfattn_jax.shapes import Array
+from selfattn_jax.shapes import Array, accumulation_dtype
 
 Stream = Literal["init", "train", "validation", "test", "shortcuts"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
@@ -160,7 +160,7 @@ def loss(task: Task, outputs: Array, targets: Array, weights: Array) -> Array:
     """
     wanted = (*targets.shape, task.outputs)
     require(outputs.shape == wanted, "outputs.shape", outputs.shape, f"{wanted}, the targets' and the task's outputs")
-    outputs = _at_least_float32(outputs)
+    outputs = outputs.astype(accumulation_dtype(outputs))
     if task.metric == "accuracy":
         chosen = jnp.take_along_axis(outputs, targets[..., None], axis=-1)[..., 0]
         return _weighted_mean(jax.nn.logsumexp(outputs, axis=-1) - chosen, weights)
@@ -181,7 +181,7 @@ def score(task: Task, predictions: Array, targets: Array, weights: Array) -> Arr
     require(predictions.shape == shape, "predictions.shape", predictions.shape, f"{shape}, the shape of the targets")
     if task.metric == "accuracy":
         return _weighted_mean((predictions == targets).astype(jnp.float32), weights)
-    predictions = _at_least_float32(predictions)
+    predictions = predictions.astype(accumulation_dtype(predictions))
     return _weighted_mean(jnp.square(predictions - targets.astype(predictions.dtype)), weights)
 
 
@@ -214,10 +214,6 @@ def _shortcut_scores(task: Task, examples: Example, rng: Array) -> dict[str, Arr
         name: score(task, jax.vmap(shortcut)(keys, examples.inputs), examples.targets, examples.weights)
         for name, shortcut in task.shortcuts.items()
     }
-
-
-def _at_least_float32(numbers: Array) -> Array:
-    return numbers.astype(jnp.float32) if numbers.dtype.itemsize < 4 else numbers
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:

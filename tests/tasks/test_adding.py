@@ -19,7 +19,8 @@ def test_any_size_that_fits_is_well_formed(length: int) -> None:
     examples = draw(build(adding, length=length), 100)
     assert_solved(examples, solvers.adding)
     values, markers = np.moveaxis(examples.inputs, 2, 0)
-    assert values.min() >= 0 and values.max() < 1
+    assert values.min() >= 0
+    assert values.max() < 1
     assert np.isin(markers, (0, 1)).all()
     assert all((half.sum(axis=1) == 1).all() for half in np.split(markers, [length // 2], axis=1))
 

@@ -36,7 +36,8 @@ def drawn(task: Task) -> Example:
 def test_every_image_bears_its_label(task: Task, drawn: Example, label_of: dict[bytes, int]) -> None:
     for examples in (drawn, evaluation_set(task, "validation", 1, 0), evaluation_set(task, "test", 1, 0)):
         np.testing.assert_array_equal(examples.targets, [label_of[image] for image in images_of(examples)])
-        assert np.asarray(examples.weights).all() and np.asarray(examples.key_mask).all()
+        assert np.asarray(examples.weights).all()
+        assert np.asarray(examples.key_mask).all()
 
 
 def test_the_three_parts_share_no_image_and_miss_none(task: Task, drawn: Example, label_of: dict[bytes, int]) -> None:

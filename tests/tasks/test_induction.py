@@ -22,7 +22,8 @@ def test_a_solver_finds_every_answer(knobs: dict[str, int]) -> None:
 def test_any_size_that_fits_is_well_formed(length: int, vocabulary: int) -> None:
     examples = draw(build(induction, length=length, vocabulary=vocabulary), 100)
     assert_solved(examples, solvers.induction)
-    assert examples.inputs.min() >= 0 and examples.inputs.max() < vocabulary
+    assert examples.inputs.min() >= 0
+    assert examples.inputs.max() < vocabulary
 
 
 def test_triggers_answers_and_lags_are_uniform() -> None:

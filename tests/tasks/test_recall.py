@@ -15,9 +15,12 @@ LARGE = {"length": 128, "pairs": 16, "vocabulary": 512}
 def assert_well_formed(examples: Drawn, pairs: int, vocabulary: int) -> None:
     given, behind = np.split(examples.inputs, [2 * pairs], axis=1)
     keys, values = given[:, 0::2], given[:, 1::2]
-    assert keys.min() >= 1 and keys.max() < vocabulary // 2
-    assert values.min() >= vocabulary // 2 and values.max() < vocabulary
-    assert (np.diff(np.sort(keys)) > 0).all() and (np.diff(np.sort(values)) > 0).all()
+    assert keys.min() >= 1
+    assert keys.max() < vocabulary // 2
+    assert values.min() >= vocabulary // 2
+    assert values.max() < vocabulary
+    assert (np.diff(np.sort(keys)) > 0).all()
+    assert (np.diff(np.sort(values)) > 0).all()
     np.testing.assert_array_equal(np.sort(behind[:, 0::2])[:, -pairs:], np.sort(keys))
     assert np.count_nonzero(behind) == keys.size
     assert (examples.weights.sum(axis=1) == pairs).all()

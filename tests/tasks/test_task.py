@@ -150,7 +150,6 @@ def test_a_fixed_split_is_given_whatever_the_size(numbers: Task) -> None:
     fixed = evaluation_set(numbers, "test", 5, 0)
     real = replace(numbers, fixed={"test": fixed})
     assert_same(evaluation_set(real, "test", 8, 1), fixed)
-    assert evaluation_set(real, "train", 8, 0).targets.shape == (8,)
 
 
 def test_an_empty_evaluation_set_is_refused(numbers: Task) -> None:
@@ -206,7 +205,8 @@ def test_nothing_asked_gives_zero_and_a_zero_gradient(name: str, request: pytest
     outputs = jnp.ones((5, judged.outputs))
     targets = jnp.zeros(5, jnp.int32 if judged.metric == "accuracy" else jnp.float32)
     value, gradient = jax.jit(jax.value_and_grad(lambda given: loss(judged, given, targets, jnp.zeros(5))))(outputs)
-    assert value == 0 and not gradient.any()
+    assert value == 0
+    assert not gradient.any()
     assert compiled_score(judged, predict(judged, outputs), targets, jnp.zeros(5)) == 0
 
 
@@ -235,10 +235,14 @@ def test_shapes_that_would_broadcast_are_refused(classes: Task, numbers: Task) -
 
 
 def test_solved_is_above_for_accuracy_and_below_for_errors(classes: Task, numbers: Task) -> None:
-    assert classes.higher_is_better and not numbers.higher_is_better
-    assert is_solved(classes, classes.solved_at) and not is_solved(classes, classes.solved_at - 0.01)
-    assert is_solved(numbers, numbers.solved_at) and not is_solved(numbers, numbers.solved_at + 0.01)
-    assert not is_solved(classes, float("nan")) and not is_solved(numbers, float("nan"))
+    assert classes.higher_is_better
+    assert not numbers.higher_is_better
+    assert is_solved(classes, classes.solved_at)
+    assert not is_solved(classes, classes.solved_at - 0.01)
+    assert is_solved(numbers, numbers.solved_at)
+    assert not is_solved(numbers, numbers.solved_at + 0.01)
+    assert not is_solved(classes, float("nan"))
+    assert not is_solved(numbers, float("nan"))
 
 
 def test_contradicting_fields_are_refused(classes: Task, numbers: Task) -> None:
@@ -253,17 +257,15 @@ def test_contradicting_fields_are_refused(classes: Task, numbers: Task) -> None:
 
 def test_the_hash_tells_every_leaf_shape_dtype_and_version(numbers: Task) -> None:
     examples = evaluation_set(numbers, "test", 8, 0)
-    examples = examples._replace(distance=jnp.arange(8, dtype=jnp.int32))
-    variants = [examples]
-    variants += [examples._replace(**{name: leaf[::-1]}) for name, leaf in examples._asdict().items()]
+    changed = {name: np.array(leaf) for name, leaf in examples._asdict().items()}
+    for leaf in changed.values():
+        leaf.flat[0] = 1 - leaf.flat[0]
+    variants = [examples, *(examples._replace(**{name: leaf}) for name, leaf in changed.items())]
     variants += [
-        examples._replace(inputs=examples.inputs.at[0, 0, 0].set(0)),
-        examples._replace(inputs=examples.inputs.reshape(8, 1, 2)),
-        examples._replace(weights=examples.weights.astype(jnp.int32)),
-        examples._replace(key_mask=examples.key_mask.at[0, 0].set(False)),
+        examples._replace(inputs=np.reshape(examples.inputs, (8, 1, 2))),
+        examples._replace(weights=np.int32(examples.weights)),
     ]
     hashes = [identity_hash(numbers, variant) for variant in variants]
-    unchanged = 2  # reversing weights or key_mask, which are all alike, changes nothing
-    assert len(set(hashes)) == len(variants) - unchanged
+    assert len(set(hashes)) == len(variants) == 8
     assert identity_hash(replace(numbers, version=2), examples) not in hashes
     assert all(len(text) == 16 for text in hashes)

@@ -1,0 +1,41 @@
+# make demo: set up, run the first study, write its report        make test: set up, run the fast tests
+# make setup: the environment alone       make test-all: every test       make check: lint, types, layers       make clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    ?= runs/recall
+
+.PHONY: demo test test-all check setup docs clean
+
+demo: setup
+	$(BIN)/selfattn compare experiments/recall/study.yaml --out $(OUT)
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+docs: setup
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build/html
+
+setup: $(READY)
+
+# Pinned by hash; the package itself is installed in place, with what the lock has.
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# What make made, and nothing else: your own runs stay.
+clean:
+	rm -rf $(VENV) docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

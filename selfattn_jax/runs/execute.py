@@ -1,0 +1,240 @@
+"""Runs a config in a folder: trains all its runs, judges them, keeps what is needed to go on after any stop."""
+
+import io
+import json
+import math
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from selfattn_jax.config.schema import Config
+from selfattn_jax.costs import model_costs
+from selfattn_jax.runs import checkpoints
+from selfattn_jax.runs.engine import Experiment, Programs, RunState, make_experiment
+from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
+from selfattn_jax.runs.progress import RunProgress
+from selfattn_jax.tasks import Example, evaluation_set, identity_hash, shortcut_scores
+
+PACKAGES = ("selfattn_jax", "jax", "jaxlib", "flax", "optax")
+
+
+class Interrupted(Exception):
+    """A run was stopped by Ctrl-C after saving where it was.
+
+    Args:
+      folder: of the run.  step: up to which nothing is lost.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        super().__init__(f"stopped at step {step}, saved in {folder}: the same command goes on from there")
+        self.folder, self.step = folder, step
+
+
+class StopRequest:
+    """Remembers a first Ctrl-C so that the work can stop at a whole step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __call__(self, *_: Any) -> None:
+        if self.made:
+            raise KeyboardInterrupt
+        self.made = True
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Listens to Ctrl-C for as long as it lasts."""
+    request = StopRequest()
+    previous = signal.signal(signal.SIGINT, request)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def execute(config: Config, folder: Path, progress: RunProgress, *, label: str = "run") -> dict[str, Any]:
+    """Runs a config in a folder, from the beginning or from where it was stopped.
+
+    Args:
+      config: of the experiment.
+      folder: for what it writes; it may hold the same run, begun or finished.
+      progress: told of every step.
+      label: what progress calls it.
+
+    Returns: the contents of result.json.
+    Raises: ConfigError for what cannot work; FolderError when the folder holds something else or cannot be written;
+      Interrupted after Ctrl-C, with everything saved.
+    """
+    experiment = make_experiment(config)
+    open_folder(folder, "config.yaml", config.resolved(), "run")
+    result = read_result(folder)
+    if result is not None:
+        progress.advance(config.training.steps, "was done already")
+        return result
+    progress.begin(label)
+    with stop_requests() as stop:
+        return _Session(experiment, folder, progress, stop).work()
+
+
+class _Session:
+    """One stretch of work on a run folder."""
+
+    def __init__(self, experiment: Experiment, folder: Path, progress: RunProgress, stop: StopRequest):
+        self.experiment, self.folder, self.progress, self.stop = experiment, folder, progress, stop
+        self.config, self.task = experiment.config, experiment.task
+        self.programs = Programs(experiment)
+
+    def examples(self, stream: Any, size: int) -> Example:
+        return jax.tree.map(np.asarray, evaluation_set(self.task, stream, size, self.config.evaluation.seed))
+
+    def work(self) -> dict[str, Any]:
+        started = time.monotonic()
+        validation = self.examples("validation", self.config.evaluation.validation)
+        states, step, spent = self._begin()
+        states = self.programs.warm(states, validation)
+        compiled = time.monotonic() - started
+        training = time.monotonic()
+        while step < self.config.training.steps:
+            if self.stop.made:
+                self._save(step, states, spent + time.monotonic() - training)
+                raise Interrupted(self.folder, step)
+            stop = self._next_stop(step)
+            states, losses = self.programs.train(states, step, stop)
+            scores = self._record(states, validation, stop, losses)
+            self.progress.advance(stop - step, f"{self.task.metric} {_summary(scores)}")
+            if stop // self.config.training.checkpoint_every > step // self.config.training.checkpoint_every:
+                self._save(stop, states, spent + time.monotonic() - training)
+            step = stop
+        seconds = spent + time.monotonic() - training
+        return self._finish(states, validation, seconds, compiled)
+
+    def _begin(self) -> tuple[RunState, int, float]:
+        """The states to start from, the step they stand at, and the seconds of training spent before."""
+        states = self.programs.initial()
+        step = checkpoints.latest_step(self.folder)
+        if step is None:
+            truncate_metrics(self.folder, -1)
+            return states, 0, 0.0
+        saved = checkpoints.restore(self.folder, step, {"states": states, "seconds": _host(0.0)})
+        truncate_metrics(self.folder, step)
+        self.progress.say(f"{self.folder}: goes on from step {step}")
+        self.progress.advance(step, "")
+        return self.programs.place(saved["states"]), step, float(saved["seconds"])
+
+    def _save(self, step: int, states: RunState, seconds: float) -> None:
+        checkpoints.save(self.folder, step, {"states": states, "seconds": _host(seconds)})
+
+    def _next_stop(self, step: int) -> int:
+        training = self.config.training
+        return min((step // every + 1) * every for every in (training.evaluate_every, training.steps))
+
+    def _record(self, states: RunState, validation: Example, step: int, train_losses: np.ndarray) -> np.ndarray:
+        """Judges all runs, writes their lines, says which of them diverged; returns the scores."""
+        losses, scores = self.programs.judge(states, validation)
+        diverged = np.asarray(states.diverged_at)
+        rows = []
+        for index, run in enumerate(self.experiment.runs):
+            rows.append(
+                {
+                    "step": step,
+                    "run": index,
+                    "seed": run.seed,
+                    **{name: float(value) for name, value in run.hyperparameters._asdict().items()},
+                    "train_loss": number(train_losses[index]),
+                    "validation_loss": number(losses[index]),
+                    "validation_score": number(scores[index]),
+                    "diverged_at": _divergence(diverged[index]),
+                }
+            )
+            if step - self.config.training.evaluate_every <= diverged[index] < step and diverged[index] >= 0:
+                self.progress.say(
+                    f"run {index} (seed {run.seed}, learning rate {run.hyperparameters.learning_rate:g}) stopped at step "
+                    f"{diverged[index]}: its loss or gradient was not finite; the other runs go on"
+                )
+        append_metrics(self.folder, rows)
+        return scores
+
+    def _finish(self, states: RunState, validation: Example, seconds: float, compiled: float) -> dict[str, Any]:
+        self.progress.note("testing")
+        test = self.examples("test", self.config.evaluation.test)
+        _, validation_scores = self.programs.judge(states, validation)
+        test_losses, test_scores = self.programs.judge(states, test)
+        diverged = np.asarray(states.diverged_at)
+        runs = [
+            {
+                "run": index,
+                "seed": run.seed,
+                **{name: float(value) for name, value in run.hyperparameters._asdict().items()},
+                "validation_score": number(validation_scores[index]),
+                "test_score": number(test_scores[index]),
+                "test_loss": number(test_losses[index]),
+                "diverged_at": _divergence(diverged[index]),
+            }
+            for index, run in enumerate(self.experiment.runs)
+        ]
+        sign = 1 if self.task.higher_is_better else -1
+        best = int(np.argmax(np.nan_to_num(sign * validation_scores, nan=-np.inf)))
+        write_atomically(self.folder / "attention.npz", self._attention(states, best, test))
+        seed = self.config.evaluation.seed
+        result = {
+            "task": {
+                "name": self.task.name,
+                "version": self.task.version,
+                "seed": seed,
+                "hash": identity_hash(self.task, test),
+            },
+            "metric": self.task.metric,
+            "solved_at": self.task.solved_at,
+            "baselines": shortcut_scores(self.task, test, seed),
+            "runs": runs,
+            **model_costs(self.config),
+            "seconds": seconds,
+            "compile_seconds": compiled,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "device": f"{len(self.programs.mesh.devices)} x {jax.devices()[0].device_kind}",
+        }
+        write_atomically(self.folder / "result.json", _json(result))
+        return result
+
+    def _attention(self, states: RunState, run: int, test: Example) -> bytes:
+        """attention.npz: the weights [layers,H,T,S] of one run on the first test example, where the mixer has any."""
+        state = jax.tree.map(lambda leaf: np.asarray(leaf[run]), states)
+        inputs, key_mask = test.inputs[:1], test.key_mask[:1]
+        matrices = jax.jit(lambda state: self.experiment.encoder(state).weights(inputs, key_mask=key_mask))(state)
+        present = [np.asarray(matrix[0]) for matrix in matrices if matrix is not None]
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {"weights": np.stack(present)} if present else {}
+        np.savez_compressed(buffer, inputs=inputs[0], run=np.asarray(run), **arrays)
+        return buffer.getvalue()
+
+
+def _host(seconds: float) -> jax.Array:
+    return jax.numpy.asarray(seconds, jax.numpy.float32)
+
+
+def number(value: Any) -> float | None:
+    """A finite number for JSON, or None."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _divergence(step: int) -> int | None:
+    return int(step) if step >= 0 else None
+
+
+def _summary(scores: np.ndarray) -> str:
+    finite = scores[np.isfinite(scores)]
+    return f"{finite.mean():.3f} ({finite.min():.3f}–{finite.max():.3f})" if finite.size else "not finite"
+
+
+def _json(result: dict[str, Any]) -> str:
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"

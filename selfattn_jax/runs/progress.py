@@ -1,0 +1,69 @@
+"""Progress of long work: a live bar with the time left on a terminal, a plain line now and then anywhere else."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class RunProgress:
+    """Shows how far the work is.
+
+    Args:
+      console: where to show it.
+      total: steps of all the work.
+    """
+
+    def __init__(self, console: Console, total: int):
+        self.console, self.total, self.done, self.label = console, total, 0, ""
+        self.started = self.spoken = time.monotonic()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Progress(*columns, console=console) if console.is_terminal else None
+        self.task = self.bar.add_task("", total=total, note="") if self.bar else None
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def begin(self, label: str) -> None:
+        """Says what is being worked on."""
+        self.label = label
+        self.note("compiling")
+
+    def note(self, note: str) -> None:
+        """Shows a short remark beside the bar."""
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, description=self.label, note=note)
+
+    def say(self, line: str) -> None:
+        """Prints a line that stays."""
+        self.console.print(line, highlight=False)
+
+    def advance(self, steps: int, note: str) -> None:
+        """Counts steps as done."""
+        self.done += steps
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, completed=self.done, note=note)
+        elif time.monotonic() - self.spoken >= SECONDS_BETWEEN_LINES:
+            self.spoken = time.monotonic()
+            rate = self.done / (self.spoken - self.started)
+            left = (self.total - self.done) / rate if rate else float("nan")
+            self.say(f"{self.label}: {self.done}/{self.total} steps, {note}, about {left:.0f} s left")
