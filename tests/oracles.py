@@ -279,7 +279,7 @@ def position_alibi(query_positions, key_positions, slope):
 
 
 def alibi_slopes(heads):
-    """s_h = 2^{−8(h+1)/H}, H = 2ⁿ; else those of P = 2^⌊log₂ H⌋, then the 1st, 3rd, 5th … of 2P's, until H are found."""
+    """s_h = 2^{−8(h+1)/H}, H = 2ⁿ; else those of P = 2^⌊log₂ H⌋, then the 1st, 3rd, 5th … of 2P's, until H."""
     power = 1
     while 2 * power <= heads:
         power *= 2
@@ -289,7 +289,7 @@ def alibi_slopes(heads):
 
 
 def position_cope(scores, query, mask, embedding):
-    """xᵢⱼ ← xᵢⱼ + (1−λ) qᵢ·e_⌊p⌋ + λ qᵢ·e_⌈p⌉, p = min(Σ_{s≥j} gᵢₛ, P−1), λ = p − ⌊p⌋, gᵢₛ = mᵢₛ σ(xᵢₛ) (2405.18719)."""
+    """xᵢⱼ ← xᵢⱼ + (1−λ) qᵢ·e_⌊p⌋ + λ qᵢ·e_⌈p⌉, p = min(Σ_{s≥j} gᵢₛ, P−1), λ = p − ⌊p⌋, gᵢₛ = mᵢₛ σ(xᵢₛ)."""
     scores, query, mask, embedding = double(scores), double(query), np.asarray(mask), double(embedding)
     rows, columns = scores.shape
 

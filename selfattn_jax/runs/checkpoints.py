@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 from orbax.checkpoint import v1 as ocp
 
 KEPT = 2
@@ -13,7 +12,7 @@ def save(folder: Path, step: int, states: Any) -> None:
     """Writes the states [R] after `step` steps, and drops all but the newest checkpoints.
 
     Args:
-      folder: of the run.  step: how many steps were taken.  states: a pytree of arrays.
+      folder: of the run.  step: how many steps were taken.  states: a pytree of NumPy arrays.
     """
     with _checkpointer(folder) as checkpointer:
         if checkpointer.latest is None or checkpointer.latest.step != step:
@@ -33,12 +32,11 @@ def restore(folder: Path, step: int, like: Any) -> Any:
 
     Args:
       folder: of the run.  step: from `latest_step`.
-      like: states of the same structure; Orbax forgets named tuples unless told what to build.
-    Returns: the states.
+      like: states of the same structure and shapes; Orbax forgets named tuples unless told what to build.
+    Returns: the states, in NumPy: they do not remember the devices that they were on.
     """
-    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like)
     with _checkpointer(folder) as checkpointer:
-        return checkpointer.load_pytree(step, abstract)
+        return checkpointer.load_pytree(step, like)
 
 
 def _checkpointer(folder: Path) -> ocp.training.Checkpointer:

@@ -1,4 +1,4 @@
-"""What JAX must know before it first computes: one CPU device per core for the runs, and where compiled programs stay."""
+"""What JAX must know before it first computes: a CPU device per core for the runs, and where compiled programs stay."""
 
 import os
 from pathlib import Path

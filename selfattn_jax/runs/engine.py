@@ -168,7 +168,7 @@ class Programs:
         return jax.device_put(array, NamedSharding(self.mesh, P("runs")))
 
     def _over_runs(self, function: Callable, mapped: int, donate: tuple[int, ...] = ()) -> Callable:
-        """The function of one run as a program of R: its first `mapped` arguments carry the axis, the rest is shared."""
+        """The function of one run as a program of R: `mapped` arguments carry the axis, the rest are shared."""
         sequential = self.mesh.devices.flat[0].platform == "cpu"
 
         def local(*arguments: Any) -> Any:
@@ -191,9 +191,16 @@ class Programs:
         states = self._initial(self.seeds, self.hyperparameters)
         return states._replace(alive=self._place(np.arange(self.padded) < self.count))
 
+    def gather(self, states: RunState) -> RunState:
+        """The states [R] of the runs alone, in NumPy: what a checkpoint keeps, however many devices there are."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.count], states)
+
     def place(self, states: RunState) -> RunState:
-        """States [R] read from a checkpoint, on the devices."""
-        return jax.tree.map(lambda leaf: self._place(np.asarray(leaf)), states)
+        """States [R] read from a checkpoint, on the devices, filled with runs that never start."""
+        rows = np.minimum(np.arange(self.padded), self.count - 1)
+        alive = np.asarray(states.alive)[rows] & (np.arange(self.padded) < self.count)
+        placed = jax.tree.map(lambda leaf: self._place(np.asarray(leaf)[rows]), states)
+        return placed._replace(alive=self._place(alive))
 
     def warm(self, states: RunState, examples: Example) -> RunState:
         """Compiles training and judging before the clock starts, by taking no step; returns the states unchanged."""
@@ -208,7 +215,8 @@ class Programs:
     def judge(self, states: RunState, examples: Example) -> tuple[np.ndarray, np.ndarray]:
         """The losses [R] and scores [R] of all runs on examples [N,…], a batch at a time."""
         size, total = self.experiment.config.evaluation.batch, examples.inputs.shape[0]
-        batches = [jax.tree.map(lambda leaf: leaf[at : at + size], examples) for at in range(0, total, size)]
+        slices = [slice(at, at + size) for at in range(0, total, size)]
+        batches = [Example(*(leaf[part] for leaf in examples)) for part in slices]
         parts = [self._judge(states, self._share(batch)) for batch in batches]
         losses, scores, weights = np.asarray(parts, np.float64)[:, :, : self.count].transpose(1, 0, 2)
         weights = weights / np.maximum(weights.sum(axis=0), 1)

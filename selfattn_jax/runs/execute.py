@@ -18,7 +18,7 @@ import numpy as np
 from selfattn_jax.config.schema import Config
 from selfattn_jax.costs import model_costs
 from selfattn_jax.runs import checkpoints
-from selfattn_jax.runs.engine import Experiment, Programs, RunState, make_experiment
+from selfattn_jax.runs.engine import Experiment, Programs, Run, RunState, make_experiment
 from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
 from selfattn_jax.runs.progress import RunProgress
 from selfattn_jax.tasks import Example, evaluation_set, identity_hash, shortcut_scores
@@ -109,7 +109,7 @@ class _Session:
                 raise Interrupted(self.folder, step)
             stop = self._next_stop(step)
             states, losses = self.programs.train(states, step, stop)
-            scores = self._record(states, validation, stop, losses)
+            scores = self._record(states, validation, step, stop, losses)
             self.progress.advance(stop - step, f"{self.task.metric} {_summary(scores)}")
             if stop // self.config.training.checkpoint_every > step // self.config.training.checkpoint_every:
                 self._save(stop, states, spent + time.monotonic() - training)
@@ -124,41 +124,37 @@ class _Session:
         if step is None:
             truncate_metrics(self.folder, -1)
             return states, 0, 0.0
-        saved = checkpoints.restore(self.folder, step, {"states": states, "seconds": _host(0.0)})
+        saved = checkpoints.restore(self.folder, step, self._kept(states, 0.0))
         truncate_metrics(self.folder, step)
         self.progress.say(f"{self.folder}: goes on from step {step}")
         self.progress.advance(step, "")
         return self.programs.place(saved["states"]), step, float(saved["seconds"])
 
     def _save(self, step: int, states: RunState, seconds: float) -> None:
-        checkpoints.save(self.folder, step, {"states": states, "seconds": _host(seconds)})
+        checkpoints.save(self.folder, step, self._kept(states, seconds))
+
+    def _kept(self, states: RunState, seconds: float) -> dict[str, Any]:
+        return {"states": self.programs.gather(states), "seconds": np.asarray(seconds, np.float32)}
 
     def _next_stop(self, step: int) -> int:
         training = self.config.training
         return min((step // every + 1) * every for every in (training.evaluate_every, training.steps))
 
-    def _record(self, states: RunState, validation: Example, step: int, train_losses: np.ndarray) -> np.ndarray:
-        """Judges all runs, writes their lines, says which of them diverged; returns the scores."""
+    def _record(self, states: RunState, validation: Example, start: int, stop: int, train: np.ndarray) -> np.ndarray:
+        """Judges all runs at step `stop`, writes their lines, says which diverged since `start`; returns the scores."""
         losses, scores = self.programs.judge(states, validation)
         diverged = np.asarray(states.diverged_at)
         rows = []
         for index, run in enumerate(self.experiment.runs):
-            rows.append(
-                {
-                    "step": step,
-                    "run": index,
-                    "seed": run.seed,
-                    **{name: float(value) for name, value in run.hyperparameters._asdict().items()},
-                    "train_loss": number(train_losses[index]),
-                    "validation_loss": number(losses[index]),
-                    "validation_score": number(scores[index]),
-                    "diverged_at": _divergence(diverged[index]),
-                }
-            )
-            if step - self.config.training.evaluate_every <= diverged[index] < step and diverged[index] >= 0:
+            known = _identity(index, run)
+            measured = {"train_loss": train, "validation_loss": losses, "validation_score": scores}
+            numbers = {name: number(values[index]) for name, values in measured.items()}
+            rows.append({"step": stop, **known, **numbers, "diverged_at": _divergence(diverged[index])})
+            if start <= diverged[index] < stop:
+                rate = run.hyperparameters.learning_rate
                 self.progress.say(
-                    f"run {index} (seed {run.seed}, learning rate {run.hyperparameters.learning_rate:g}) stopped at step "
-                    f"{diverged[index]}: its loss or gradient was not finite; the other runs go on"
+                    f"run {index} (seed {run.seed}, learning rate {rate:g}) stopped at step {diverged[index]}: its loss "
+                    "or gradient was not finite; the other runs go on"
                 )
         append_metrics(self.folder, rows)
         return scores
@@ -169,14 +165,11 @@ class _Session:
         _, validation_scores = self.programs.judge(states, validation)
         test_losses, test_scores = self.programs.judge(states, test)
         diverged = np.asarray(states.diverged_at)
+        measured = {"validation_score": validation_scores, "test_score": test_scores, "test_loss": test_losses}
         runs = [
             {
-                "run": index,
-                "seed": run.seed,
-                **{name: float(value) for name, value in run.hyperparameters._asdict().items()},
-                "validation_score": number(validation_scores[index]),
-                "test_score": number(test_scores[index]),
-                "test_loss": number(test_losses[index]),
+                **_identity(index, run),
+                **{name: number(values[index]) for name, values in measured.items()},
                 "diverged_at": _divergence(diverged[index]),
             }
             for index, run in enumerate(self.experiment.runs)
@@ -217,14 +210,14 @@ class _Session:
         return buffer.getvalue()
 
 
-def _host(seconds: float) -> jax.Array:
-    return jax.numpy.asarray(seconds, jax.numpy.float32)
-
-
 def number(value: Any) -> float | None:
     """A finite number for JSON, or None."""
     value = float(value)
     return value if math.isfinite(value) else None
+
+
+def _identity(index: int, run: Run) -> dict[str, Any]:
+    return {"run": index, "seed": run.seed, "learning_rate": float(run.hyperparameters.learning_rate)}
 
 
 def _divergence(step: int) -> int | None:
