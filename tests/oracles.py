@@ -232,14 +232,24 @@ def mask_array(query_positions, key_positions, values):
 # -------------------------------------------------------------------------------------------------------- positions
 
 
-def position_sinusoidal(length, width, base=10000.0):
-    """P_{t,2m} = sin(t/base^{2m/D}), P_{t,2m+1} = cos(t/base^{2m/D}) (Vaswani et al. 2017)."""
+def position_sinusoidal(positions, width, base=10000.0):
+    """e_{2m} = sin(p/base^{2m/D}), e_{2m+1} = cos(p/base^{2m/D}) for each position p (Vaswani et al. 2017)."""
 
     def entry(t, column):
-        angle = t / float(base) ** (2 * (column // 2) / width)
+        angle = int(positions[t]) / float(base) ** (2 * (column // 2) / width)
         return math.cos(angle) if column % 2 else math.sin(angle)
 
-    return table(length, width, entry)
+    return table(len(positions), width, entry)
+
+
+def position_learned(positions, table):
+    """e = the row of the table at position p; NaN for a position that the table does not have."""
+    rows, width = np.shape(table)
+    result = np.full((len(positions), width), math.nan)
+    for t, position in enumerate(positions):
+        if 0 <= position < rows:
+            result[t] = table[int(position)]
+    return result
 
 
 def rope_pairs(rotated, layout):
@@ -373,6 +383,22 @@ def dropout_keep(key_data, rows, columns, rate):
 
 
 # ----------------------------------------------------------------------------------------------------------- mixers
+
+
+def mixer_attention(query, key, value, *, causal=False, key_mask=None):
+    """y = softmax(q kᵀ/√K) v, over the keys of the past when causal: the composition as it comes."""
+    mask = [
+        [(s <= t or not causal) and (key_mask is None or key_mask[s]) for s in range(len(key))]
+        for t in range(len(query))
+    ]
+    return attend(query, key, value, score=score_scaled_dot, normalizer=normalizer_softmax, mask=np.array(mask, bool))[
+        "output"
+    ]
+
+
+def mixer_attention_weights(query, key, *, causal=False, key_mask=None):
+    """w = softmax(q kᵀ/√K): what `mixer_attention` gives for the unit vectors as values."""
+    return mixer_attention(query, key, np.eye(len(key)), causal=causal, key_mask=key_mask)
 
 
 def linear_features(vector):

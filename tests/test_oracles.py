@@ -117,7 +117,12 @@ def test_masks_by_hand():
 
 def test_sinusoidal_by_hand():
     expected = [[0, 1, 0, 1], [math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]]
-    assert_allclose(oracles.position_sinusoidal(2, 4), expected)
+    assert_allclose(oracles.position_sinusoidal([0, 1], 4), expected)
+
+
+def test_learned_by_hand():
+    rows = oracles.position_learned([1, 0, -1, 2], [[1.0, 2.0], [3.0, 4.0]])
+    assert_array_equal(rows, [[3, 4], [1, 2], [math.nan] * 2, [math.nan] * 2])
 
 
 def test_rope_by_hand():
@@ -192,6 +197,17 @@ def test_dropout_is_a_stated_hash():
     assert 0.72 < keep.mean() < 0.78
     assert_array_equal(keep[5:9, 3:4], oracles.dropout_keep([7, 2**32 - 1], range(5, 9), [3], 0.25))
     assert not oracles.dropout_keep([7, 9], range(9), range(9), 1.0).any()
+
+
+def test_attention_by_hand():
+    """Keys at 0 are all alike: a query averages what it may attend to."""
+    arguments = (np.ones((3, 1)), np.zeros((3, 1)), [[3.0], [9.0], [6.0]])
+    assert_allclose(oracles.mixer_attention(*arguments), [[6], [6], [6]])
+    assert_allclose(oracles.mixer_attention(*arguments, causal=True), [[3], [6], [6]])
+    key_mask = [False, True, True]
+    assert_allclose(oracles.mixer_attention(*arguments, causal=True, key_mask=key_mask), [[0], [9], [7.5]])
+    weights = oracles.mixer_attention_weights(*arguments[:2], causal=True, key_mask=key_mask)
+    assert_allclose(weights, [[0, 0, 0], [0, 1, 0], [0, 0.5, 0.5]])
 
 
 def test_linear_by_hand():

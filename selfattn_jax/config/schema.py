@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import jax
+from annotated_types import Ge, Lt
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,11 +34,28 @@ from selfattn_jax.shapes import Fraction, NonNegative, NonNegativeInt, Positive,
 class Strict(BaseModel):
     """What every part of a config obeys: no unknown key, no conversion between types, no change once read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 # A YAML list is a tuple once read (hashable); the items stay strict.
 _A_LIST = Field(strict=False)
+
+Seed = Annotated[int, Ge(0), Lt(2**32)]
+
+
+def _filled(values: tuple) -> tuple:
+    """Refuses an empty list; a `min_length` would count the items that are right, and complain of wrong ones twice."""
+    if not values:
+        raise ValueError("must hold at least one item")
+    return values
+
+
+def _distinct(values: tuple) -> tuple:
+    """Refuses a run that would count twice in every mean and interval."""
+    twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"must all be different, {twice[0]} comes twice")
+    return values
 
 
 def _without_arrays(annotation: Any) -> Any:
@@ -98,13 +117,13 @@ class Piece:
 class AnyMask(Strict):
     """Either of the masks."""
 
-    any: "Annotated[tuple[MaskConfig, ...], _A_LIST]"
+    any: "Annotated[tuple[MaskConfig, ...], _A_LIST, AfterValidator(_filled)]"
 
 
 class AllMask(Strict):
     """All of the masks."""
 
-    all: "Annotated[tuple[MaskConfig, ...], _A_LIST]"
+    all: "Annotated[tuple[MaskConfig, ...], _A_LIST, AfterValidator(_filled)]"
 
 
 class NotMask(Strict):
@@ -185,19 +204,21 @@ class EvaluationConfig(Strict):
     validation: PositiveInt = 256
     test: PositiveInt = 1024
     batch: PositiveInt = 256
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class SweepConfig(Strict):
     """Settings that take several values, each with every seed, in the one compiled program."""
 
-    learning_rate: tuple[Positive, ...] = Field(default=(), strict=False, alias="training.learning_rate")
+    learning_rate: Annotated[tuple[Positive, ...], AfterValidator(_distinct)] = Field(
+        default=(), strict=False, alias="training.learning_rate"
+    )
 
 
 class RunsConfig(Strict):
     """How many runs a config makes: seeds × the values of the sweep. `seeds: 5` means 0 … 4."""
 
-    seeds: PositiveInt | Annotated[tuple[NonNegativeInt, ...], _A_LIST] = 3
+    seeds: PositiveInt | Annotated[tuple[Seed, ...], _A_LIST, AfterValidator(_filled), AfterValidator(_distinct)] = 3
     sweep: SweepConfig = SweepConfig()
 
 

@@ -105,7 +105,7 @@ def train(
       seed, hyperparameters: of the run.
       start, stop: [] int32; they are traced, so that one program serves every interval.
 
-    Returns: the state at `stop`, and the mean training loss over the steps that were taken.
+    Returns: the state at `stop`, and the mean training loss over the steps that were taken (NaN where none was).
     """
     optimizer = make_optimizer(experiment.config.training, hyperparameters)
     data = stream_key(seed, "train")
@@ -130,7 +130,7 @@ def train(
 
     state, total = jax.lax.fori_loop(start, stop, guarded, (state, jnp.zeros((), jnp.float32)))
     last = jnp.where(state.diverged_at >= 0, jnp.clip(state.diverged_at + 1, start, stop), stop)
-    return state, total / jnp.maximum(last - start, 1)
+    return state, jnp.where(last > start, total / jnp.maximum(last - start, 1), jnp.nan)
 
 
 def judge(experiment: Experiment, state: RunState, batch: Example) -> tuple[Array, Array, Array]:

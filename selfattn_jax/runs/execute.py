@@ -141,7 +141,7 @@ class _Session:
         return min((step // every + 1) * every for every in (training.evaluate_every, training.steps))
 
     def _record(self, states: RunState, validation: Example, start: int, stop: int, train: np.ndarray) -> np.ndarray:
-        """Judges all runs at step `stop`, writes their lines, says which diverged since `start`; returns the scores."""
+        """Judges all runs at `stop`, writes their lines, names who diverged on the way; returns the scores."""
         losses, scores = self.programs.judge(states, validation)
         diverged = np.asarray(states.diverged_at)
         rows = []
@@ -153,8 +153,8 @@ class _Session:
             if start <= diverged[index] < stop:
                 rate = run.hyperparameters.learning_rate
                 self.progress.say(
-                    f"run {index} (seed {run.seed}, learning rate {rate:g}) stopped at step {diverged[index]}: its loss "
-                    "or gradient was not finite; the other runs go on"
+                    f"run {index} (seed {run.seed}, learning rate {rate:g}) stopped at step {diverged[index]}: its "
+                    "loss or gradient was not finite; the other runs go on"
                 )
         append_metrics(self.folder, rows)
         return scores

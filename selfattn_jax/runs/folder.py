@@ -18,12 +18,16 @@ class FolderError(Exception):
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a whole file or none: to a neighbour first, flushed to the disk, then renamed."""
     data = content.encode() if isinstance(content, str) else content
-    neighbour = path.with_name(path.name + ".partial")
+    neighbour = _neighbour(path)
     with neighbour.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     neighbour.replace(path)
+
+
+def _neighbour(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def open_folder(folder: Path, name: str, resolved: dict[str, Any], holds: str, same: Sequence[str] = ()) -> None:
@@ -41,7 +45,7 @@ def open_folder(folder: Path, name: str, resolved: dict[str, Any], holds: str, s
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _refuse_strangers(folder, holds)
+            _refuse_strangers(folder, name, holds)
         else:
             _refuse_others(path, resolved, holds, same or list(resolved))
         write_atomically(path, to_yaml(resolved))
@@ -59,8 +63,9 @@ def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Seque
         raise FolderError(f"{message}\n{shown}{more}")
 
 
-def _refuse_strangers(folder: Path, holds: str) -> None:
-    found = sorted(path.name for path in folder.iterdir())
+def _refuse_strangers(folder: Path, name: str, holds: str) -> None:
+    ours = _neighbour(folder / name).name  # all that a kill at the very beginning leaves
+    found = sorted(path.name for path in folder.iterdir() if path.name != ours)
     if found:
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
         raise FolderError(f"{folder}: is not empty ({shown}) and holds no {holds}: choose another --out, or empty it")

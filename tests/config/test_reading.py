@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from selfattn_jax.config import ConfigError, Origin, from_mapping, read, subdocument, with_overrides
 from selfattn_jax.config.errors import Problem, nearest, shown
-from selfattn_jax.config.reading import DEEPEST, LARGEST_FILE, LONGEST_CHAIN, MOST_VALUES
+from selfattn_jax.config.parsing import DEEPEST, LARGEST_FILE, MOST_VALUES
+from selfattn_jax.config.reading import LONGEST_CHAIN
 
 TOO_MANY = f"more than {MOST_VALUES} values, counting those of aliases"
 
