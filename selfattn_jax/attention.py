@@ -50,6 +50,7 @@ def attention(
 
     Returns: [B,T,H,V] or [T,H,V], in value's dtype; 0 for a query that may attend to nothing.
     Raises: ValueError or TypeError naming the argument, what came and what was wanted.
+    References: Vaswani et al. 2017, arXiv:1706.03762.
     """
     if implementation not in get_args(Implementation):
         raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
@@ -120,7 +121,7 @@ def mix(
     """Lifts a mixer of one head and one sequence over heads and batch.
 
     Args:
-      mixer: (query [T,K], key [S,K], value [S,V], *, causal, key_mask) → [T,V], a function or bound.
+      mixer: a function or piece of query [T,K], key [S,K], value [S,V] and the knobs causal and key_mask; → [T,V].
       query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].
       key_mask: [B,S] or [S] bool, True = may be attended to.
       causal: whether a query sees its past alone.
@@ -273,7 +274,7 @@ def _data_mask(lengths: Array | None, segments: Any, batch: int, sources: int) -
     if lengths is not None:
         if lengths.shape != (batch,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise ValueError(f"lengths must be int32 [B={batch}], got {lengths.dtype} {list(lengths.shape)}")
-        valid = jnp.arange(sources)[None, :] < lengths[:, None]
+        valid = jnp.arange(sources, dtype=jnp.int32)[None, :] < lengths.astype(jnp.int32)[:, None]
         mask = bind(masks.padding, key_valid=lead(valid, "BS"))
     if segments is not None:
         query_segments, key_segments = segments if isinstance(segments, tuple) else (segments, segments)

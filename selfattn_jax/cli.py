@@ -150,9 +150,12 @@ def compare(
 def show(
     config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")], overrides: Overrides = None
 ) -> None:
-    """Show what a config means with every default written out, and what it costs, without training.
+    """Show what a config means and what it costs, without training.
 
-    selfattn show configs/recall/small.yaml model.width=64
+    Prints every key with its default written out, then the parameters, operations and bytes of the model, and how many
+    runs the config makes.
+
+        selfattn show configs/recall/small.yaml model.width=64
     """
     with _plain_errors():
         from selfattn_jax.config import to_yaml
@@ -183,8 +186,11 @@ def list_entries(
 ) -> None:
     """List what a config can name: scores, modifiers, normalizers, positions, masks, heads, mixers, tasks.
 
-    selfattn list normalizers
-    selfattn list --json
+    Tells of each what it does, what it costs per head and sequence, its knobs and its source. Without a KIND, lists
+    all of them.
+
+        selfattn list normalizers
+        selfattn list --json
     """
     with _plain_errors():
         from selfattn_jax import catalogue
@@ -215,9 +221,12 @@ def _entry_table(kind: str, entries: list) -> Table:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of a config, for editors and other programs.
+    """Print the JSON schema of a config.
 
-    selfattn schema > config.schema.json
+    An editor that is given it completes and checks a config while you write. `selfattn` itself needs none, and checks
+    more.
+
+        selfattn schema > config.schema.json
     """
     with _plain_errors():
         from selfattn_jax.config.schema import Config
@@ -227,9 +236,12 @@ def schema() -> None:
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run folder or a study folder.", metavar="DIR")]) -> None:
-    """Write report.html of a run folder or a study folder again: one file, no network.
+    """Write report.html of a run folder or a study folder again.
 
-    selfattn report runs/recall
+    One file with every picture inside, for any browser. What is not finished is shown as far as it is: nothing is run
+    again.
+
+        selfattn report runs/recall
     """
     with _plain_errors():
         from selfattn_jax.reports.page import write_report

@@ -188,7 +188,7 @@ def attend_composed(
         output=output,
         weights=weights if "weights" in want else None,
         scores=jnp.where(mask, scores, -jnp.inf) if "scores" in want else None,
-        log_normalizer=log_normalizer(normalizer.function, scores, mask, **normalizer.knobs)
+        log_normalizer=log_normalizer(normalizer.function, scores, mask, **normalizer.plain_knobs())
         if "log_normalizer" in want
         else None,
     )

@@ -105,7 +105,11 @@ class Bound:
         if missing:
             wanted = ", ".join(f"{name}=…" for name in missing)
             raise TypeError(f"{self.__name__} lacks {', '.join(missing)}: write bind({self.__name__}, {wanted})")
-        return self.function(*arguments, **{name: self._plain(name, knob) for name, knob in self.knobs.items()})
+        return self.function(*arguments, **self.plain_knobs())
+
+    def plain_knobs(self) -> dict[str, Any]:
+        """The knobs as the function takes them: array knobs as bare arrays."""
+        return {name: self._plain(name, knob) for name, knob in self.knobs.items()}
 
     def _plain(self, name: str, knob: Any) -> Any:
         def unwrap(leaf: Any) -> Any:
@@ -139,8 +143,9 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _flatten(bound: Bound) -> tuple[tuple, tuple]:
-    traced = {name: knob for name, knob in bound.knobs.items() if not _is_static(knob)}
-    static = tuple((name, knob) for name, knob in bound.knobs.items() if name not in traced)
+    knobs = sorted(bound.knobs.items())  # the order in which they were set must not retrace
+    traced = {name: knob for name, knob in knobs if not _is_static(knob)}
+    static = tuple((name, knob) for name, knob in knobs if name not in traced)
     return tuple(traced.values()), (bound.function, tuple(traced), static)
 
 

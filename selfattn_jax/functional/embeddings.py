@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, Positive, PositiveInt, check_shapes
+from selfattn_jax.shapes import Array, Positive, PositiveInt, accumulation_dtype, check_shapes
 
 
 def sinusoidal(positions: Array, /, *, width: PositiveInt, base: Positive = 10000.0) -> Array:
@@ -17,7 +17,7 @@ def sinusoidal(positions: Array, /, *, width: PositiveInt, base: Positive = 1000
     Returns: [T,D] float32.
     References: Vaswani et al. 2017, arXiv:1706.03762.
     """
-    dtype = jnp.promote_types(jnp.asarray(base).dtype, jnp.float32)
+    dtype = accumulation_dtype(base)
     columns = jnp.arange(width)
     frequency = jnp.asarray(base, dtype) ** -((columns // 2 * 2).astype(dtype) / width)
     angle = positions.astype(dtype)[:, None] * frequency[None, :]
@@ -37,4 +37,6 @@ def learned(positions: Array, /, *, table: Array) -> Array:
     References: Gehring et al. 2017, arXiv:1705.03122.
     """
     check_shapes(table=(table, "PD"))
-    return jnp.take(table, positions, axis=0, mode="fill", fill_value=jnp.nan)
+    # A negative position would count from the end of the table.
+    outside = jnp.where(positions < 0, table.shape[0], positions)
+    return jnp.take(table, outside, axis=0, mode="fill", fill_value=jnp.nan)

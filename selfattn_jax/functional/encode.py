@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, Positive, PositiveInt
+from selfattn_jax.shapes import Array, Positive, PositiveInt, accumulation_dtype
 
 
 def rope(
@@ -43,7 +43,7 @@ def rope(
 
 
 def _rotate(vectors: Array, positions: Array, rotated: int, base: float, layout: str) -> Array:
-    dtype = jnp.promote_types(vectors.dtype, jnp.float32)
+    dtype = accumulation_dtype(vectors)
     frequency = jnp.asarray(base, dtype) ** -(jnp.arange(0, rotated, 2, dtype=dtype) / rotated)
     angle = positions.astype(dtype)[:, None] * frequency[None, :]
     turning, rest = vectors[:, :rotated].astype(dtype), vectors[:, rotated:]

@@ -1,6 +1,7 @@
 """Numbers for humans. Every function takes None, NaN and ±∞ too, and shows them as a dash."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 MISSING = "–"
@@ -79,7 +80,13 @@ def learning_rate(number: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value of a setting, on one line."""
+    """A value of a setting as a config says it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(plain(item) for item in value) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
 
 

@@ -16,7 +16,7 @@ def save(folder: Path, step: int, states: Any) -> None:
     """
     with _checkpointer(folder) as checkpointer:
         if checkpointer.latest is None or checkpointer.latest.step != step:
-            checkpointer.save_pytree(step, states)
+            checkpointer.save(step, states)
 
 
 def latest_step(folder: Path) -> int | None:
@@ -36,7 +36,7 @@ def restore(folder: Path, step: int, like: Any) -> Any:
     Returns: the states, in NumPy: they do not remember the devices that they were on.
     """
     with _checkpointer(folder) as checkpointer:
-        return checkpointer.load_pytree(step, like)
+        return checkpointer.load(step, like)
 
 
 def _checkpointer(folder: Path) -> ocp.training.Checkpointer:

@@ -118,7 +118,7 @@ def train(
         )
         updates, slots = optimizer.update(gradient, state.optimizer, state.parameters)
         moved = state._replace(parameters=optax.apply_updates(state.parameters, updates), optimizer=slots)
-        finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
+        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         stopped = state._replace(alive=jnp.asarray(False), diverged_at=index)
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, stopped), value
 
@@ -139,6 +139,11 @@ def judge(experiment: Experiment, state: RunState, batch: Example) -> tuple[Arra
     value = loss(experiment.task, outputs, batch.targets, batch.weights)
     points = score(experiment.task, predict(experiment.task, outputs), batch.targets, batch.weights)
     return value, points, jnp.sum(batch.weights)
+
+
+def one_by_one(device: jax.Device) -> bool:
+    """Whether the runs on a device go one after the other: a CPU gains nothing from `vmap`."""
+    return device.platform == "cpu"
 
 
 class Programs:
@@ -169,7 +174,7 @@ class Programs:
 
     def _over_runs(self, function: Callable, mapped: int, donate: tuple[int, ...] = ()) -> Callable:
         """The function of one run as a program of R: `mapped` arguments carry the axis, the rest are shared."""
-        sequential = self.mesh.devices.flat[0].platform == "cpu"
+        sequential = one_by_one(self.mesh.devices.flat[0])
 
         def local(*arguments: Any) -> Any:
             runs, shared = arguments[:mapped], arguments[mapped:]

@@ -82,7 +82,10 @@ def execute(config: Config, folder: Path, progress: RunProgress, *, label: str =
         return result
     progress.begin(label)
     with stop_requests() as stop:
-        return _Session(experiment, folder, progress, stop).work()
+        result = _Session(experiment, folder, progress, stop).work()
+    if stop.made:  # too late to stop this run, but not what comes after it
+        raise Interrupted(folder, config.training.steps)
+    return result
 
 
 class _Session:
@@ -111,7 +114,8 @@ class _Session:
             states, losses = self.programs.train(states, step, stop)
             scores = self._record(states, validation, step, stop, losses)
             self.progress.advance(stop - step, f"{self.task.metric} {_summary(scores)}")
-            if stop // self.config.training.checkpoint_every > step // self.config.training.checkpoint_every:
+            every = self.config.training.checkpoint_every
+            if stop // every > step // every or stop == self.config.training.steps:
                 self._save(stop, states, spent + time.monotonic() - training)
             step = stop
         seconds = spent + time.monotonic() - training

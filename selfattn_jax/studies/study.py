@@ -77,17 +77,17 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[s
     header = validate(document, StudyConfig)
     base = _base(document, header, Path(path))
     points = _points(document, header)
-    _check_overrides(points, overrides)
-    base = with_overrides(base, overrides)
-    chosen = [name for name in points if not only or name in only]
     unknown = [name for name in only if name not in points]
     if unknown:
         problem = Problem("command line: --only", unknown[0], f"is no trial; the trials are {', '.join(points)}")
         raise ConfigError([problem])
+    points = {name: point for name, point in points.items() if not only or name in only}
+    _check_overrides(points, overrides)
+    base = with_overrides(base, overrides)
     trials, problems = [], []
-    for name in chosen:
+    for name, point in points.items():
         try:
-            trials.append(_trial(name, base, points[name], overrides))
+            trials.append(_trial(name, base, point, overrides))
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
@@ -96,7 +96,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[s
         "name": header.name,
         "question": header.question,
         "config": base.data,
-        "variants": {name: points[name].settings for name in chosen},
+        "variants": {name: point.settings for name, point in points.items()},
     }
     return Study(header.name, header.question, tuple(trials), resolved)
 
@@ -120,13 +120,23 @@ def _points(document: Document, header: StudyConfig) -> dict[str, Point]:
         for key, values in header.grid.items()
         if not isinstance(values, list) or not values
     ]
+    wrong += [
+        Problem(document.where(("variants", name, own)), own, f"is set by the grid too ({key}), which would win")
+        for name, settings in header.variants.items()
+        for own, key in itertools.product(settings, header.grid)
+        if f"{own}.".startswith(f"{key}.")
+    ]
     if wrong:
         raise ConfigError(wrong)
-    points = {}
+    points, folders = {}, {}
     for name in header.variants:
         for values in itertools.product(*header.grid.values()):
             cell = dict(zip(header.grid, values, strict=True))
             label = " ".join([name, *(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in cell.items())])
+            other = folders.setdefault(_folder_name(label).casefold(), label)
+            if label in points or other != label:
+                message = f"{label!r} and {other!r} would share the folder trials/{_folder_name(label)}: rename one"
+                raise ConfigError([Problem(document.where(("variants", name)), f"variants.{name}", message)])
             variant = subdocument(document, ("variants", name))
             points[label] = Point(variant, cell, {**variant.data, **cell})
     return points
@@ -159,7 +169,11 @@ def _trial(name: str, base: Document, point: Point, overrides: Sequence[str]) ->
 
 
 def _short(value: Any) -> str:
-    return str(value.get("name", value)) if isinstance(value, Mapping) else str(value)
+    """A value of the grid as a part of a trial's name: no two values may look alike."""
+    if isinstance(value, Mapping) and "name" in value:
+        knobs = ",".join(f"{key}={_short(knob)}" for key, knob in value.items() if key != "name")
+        return f"{value['name']}({knobs})" if knobs else str(value["name"])
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callable[[dict], None] | None = None) -> dict:

@@ -70,11 +70,239 @@ every_mixer = every(lambda entry: entry.kind == "mixers")
 # Building.
 
 
-def config_of(entry: Entry, *, off_default: bool = False, **knobs: Any) -> Any:
+def config_of(entry: Entry, *, off_default: bool = False) -> Any:
     """What a config that names the entry reads as: with the knobs of its example, or with every knob moved."""
-    knobs = {**entry.example, **knobs}
+    knobs = dict(entry.example)
     if off_default:
-        parameters = entry.knobs()
-        knobs = {name: moved(p, knobs.get(name, p.default)) for name, p in parameters.items()} | knobs_given(knobs)
+        defaults = {name: parameter.default for name, parameter in entry.knobs().items()} | knobs
+        knobs = {name: _moved(parameter, defaults[name]) for name, parameter in entry.knobs().items()}
     slot = typing.Annotated[Any, Piece(entry.kind, entry.acts_on)]
     return TypeAdapter(slot).validate_python({"name": entry.name, **knobs})
+
+
+def _moved(parameter: inspect.Parameter, value: Any) -> Any:
+    """Another value for a knob; None becomes 4, above the length and below the width, so that it means something."""
+    if typing.get_origin(parameter.annotation) is Literal:
+        return next(choice for choice in typing.get_args(parameter.annotation) if choice != value)
+    if isinstance(value, bool):
+        return not value
+    return 4 if value is None else value + 1 if isinstance(value, int) else 0.7 * value + 0.1
+
+
+def build_piece(entry: Entry, *, seed: int = 0, off_default: bool = False) -> Bound:
+    """The bound piece of an entry; what learns is moved off its initial value, masks of data are given random data."""
+    random = np.random.default_rng(seed)
+    if not entry.in_config:
+        unknown = sorted(set(entry.knobs()) - set(DATA))
+        assert not unknown, f"tests/exam/sitting.py must say in DATA what {', '.join(unknown)} of {entry.name} may hold"
+        return bind(entry.function, **{name: DATA[name](random) for name in entry.knobs()})
+    made = build.make(entry.kind, config_of(entry, off_default=off_default), SIZES, nnx.Rngs(seed))
+    return perturbed(made, random)() if isinstance(made, nnx.Module) else made
+
+
+def perturbed(module: Any, random: np.random.Generator) -> Any:
+    """The module with noise on every parameter, so that none sits at a special value."""
+    structure, parameters, rest = nnx.split(module, nnx.Param, ...)
+    noisy = jax.tree.map(lambda leaf: np.float32(leaf + 0.3 * random.normal(size=leaf.shape)), parameters)
+    return nnx.merge(structure, noisy, rest)
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Its floating-point leaves in another dtype, as NumPy arrays; Python's floats too."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if is_float(leaf) else leaf, tree)
+
+
+def is_float(leaf: Any) -> bool:
+    """Whether a leaf can be differentiated."""
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+# Asking.
+
+
+class Question(NamedTuple):
+    """What a composition is asked; the gradients are those of Σ output · cotangent."""
+
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    mask: np.ndarray
+    lengths: np.ndarray
+    query_positions: np.ndarray
+    key_positions: np.ndarray
+    cotangent: np.ndarray
+
+
+def question(entry: Entry, dtype: Any = np.float32) -> Question:
+    """A random question, with a random mask unless the entry is one. No query is without a key, no key unseen."""
+    random = np.random.default_rng(7)
+    shapes = ((B, T, H, K), (B, S, G, K), (B, S, G, V), (B, T, H, V))
+    query, key, value, cotangent = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+    query, key, value = (array.astype(dtype) for array in (query, key, value))
+    mask = random.random((B, T, S)) < 0.7
+    for t in range(T):
+        mask[:, t, t] = True
+    mask[:, 0] = True
+    if entry.kind == "masks":
+        mask[:] = True
+    lengths = np.full(B, S, np.int32)
+    return Question(
+        query, key, value, mask, lengths, np.arange(T, dtype=np.int32), np.arange(S, dtype=np.int32), cotangent
+    )
+
+
+def with_keys(tree: Any, keys: Any) -> Any:
+    """A question, or a piece's data, with some of the keys alone, or with the keys in another order.
+
+    Args:
+      tree: a Question or a piece.
+      keys: an index into the axis S.
+    """
+    if isinstance(tree, Question):
+        parts = {name: getattr(tree, name)[:, keys] for name in ("key", "value")}
+        return tree._replace(**parts, mask=tree.mask[..., keys], key_positions=tree.key_positions[keys])
+
+    def chosen(knob: Any) -> Any:
+        if not is_lead(knob) or "S" not in knob.letters:
+            return knob
+        axes = (slice(None),) * knob.letters.index("S")
+        return lead(np.asarray(knob.array)[(*axes, keys)], knob.letters)
+
+    return jax.tree.map(chosen, tree, is_leaf=is_lead)
+
+
+class Answer(NamedTuple):
+    """gradients are by piece (its floating-point leaves), query, key and value."""
+
+    output: jax.Array
+    weights: jax.Array
+    gradients: tuple[list, jax.Array, jax.Array, jax.Array]
+
+
+def leaves(answer: Answer) -> list[np.ndarray]:
+    """Everything in an answer."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(answer)]
+
+
+traced: list[str] = []  # the entry's name for every time that `ask` was traced
+
+
+def slots(entry: Entry, piece: Bound, mask: Any) -> dict[str, Any]:
+    """The pieces of a plain composition with one entry in its slot."""
+    slot = slot_of(entry)
+    if slot == "mask":
+        return {"mask": as_mask(mask) & as_mask(piece)}
+    return {"mask": mask, str(slot): (piece,) if slot in SEVERAL else piece}
+
+
+@functools.partial(quick_jit, static_argnames=("entry", "want"))
+def look(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...] = ("weights",)) -> Inspection:
+    """What `inspect` sees."""
+    return seen(entry, piece, asked, want)
+
+
+def seen(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...]) -> Inspection:
+    return sa.inspect(
+        *asked[:3],
+        want=want,
+        lengths=asked.lengths,
+        query_positions=asked.query_positions,
+        key_positions=asked.key_positions,
+        **slots(entry, piece, lead(asked.mask, "BTS")),
+    )
+
+
+@functools.partial(quick_jit, static_argnames="entry")
+def ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
+    """Output, weights and gradients. One program per entry and dtype answers nearly the whole exam."""
+    traced.append(entry.name)
+    leaves, structure = jax.tree.flatten(piece)
+
+    def total(floats: list, *arrays: jax.Array) -> tuple[jax.Array, Inspection]:
+        given = iter(floats)
+        rebuilt = structure.unflatten([next(given) if is_float(leaf) else leaf for leaf in leaves])
+        inside = seen(entry, rebuilt, asked._replace(query=arrays[0], key=arrays[1], value=arrays[2]), ("weights",))
+        return jnp.sum(inside.output.astype(asked.cotangent.dtype) * asked.cotangent), inside
+
+    floats = [leaf for leaf in leaves if is_float(leaf)]
+    gradients, inside = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)(floats, *asked[:3])
+    return Answer(inside.output, inside.weights, gradients)
+
+
+# Marking.
+
+
+def oracle_of(kind: str, name: str) -> Callable:
+    """The oracle KIND_NAME. An entry without one fails."""
+    wanted = f"{kind.removesuffix('s')}_{name}"
+    if not hasattr(oracles, wanted):
+        pytest.fail(f"tests/oracles.py has no {wanted}: write it from the equation, in plain loops")
+    return getattr(oracles, wanted)
+
+
+def own_knobs(piece: Bound, example: int, head: int) -> dict[str, Any]:
+    """The knobs as one head of one example has them, defaults included; what carries no axis, all have."""
+    index = {"B": example, "H": head}
+
+    def own(knob: Any) -> Any:
+        return np.asarray(knob.array)[tuple(index.get(letter, slice(None)) for letter in knob.letters)]
+
+    parameters = inspect.signature(piece.function).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    taken = {
+        name: jax.tree.map(lambda k: own(k) if is_lead(k) else k, knob, is_leaf=is_lead)
+        for name, knob in piece.knobs.items()
+    }
+    return defaults | taken
+
+
+def one_head(piece: Bound, example: int, head: int) -> Bound:
+    """The piece as one head of one example has it."""
+    return bind(piece.function, **own_knobs(piece, example, head))
+
+
+def expected(entry: Entry, piece: Bound, asked: Question) -> dict[str, np.ndarray]:
+    """What the oracles say, head by head: output [B,T,H,V], weights and scores [B,H,T,S], log_normalizer [B,H,T]."""
+    heads = [[_expected_head(entry, piece, asked, example, head) for head in range(H)] for example in range(B)]
+    stacked = {name: np.array([[head[name] for head in example] for example in heads]) for name in heads[0][0]}
+    return {**stacked, "output": stacked["output"].swapaxes(1, 2)}
+
+
+def _expected_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> dict[str, np.ndarray]:
+    knobs = own_knobs(piece, example, head)
+    oracle, slot = oracle_of(entry.kind, entry.name), slot_of(entry)
+    positions = {"query_positions": asked.query_positions, "key_positions": asked.key_positions}
+    query, key, value = (
+        asked.query[example, :, head],
+        *(a[example, :, head // (H // G)] for a in (asked.key, asked.value)),
+    )
+    mask = asked.mask[example] & (np.arange(len(key)) < asked.lengths[example])
+    if slot == "mask":
+        mask &= _told(oracle, knobs, **positions)
+
+    calls = {
+        "encode": lambda query, key, *_: _told(oracle, knobs, query=query, key=key, **positions),
+        "score": lambda query, key: _told(oracle, knobs, query=query, key=key, **positions),
+        "modifiers": lambda scores, visible, *_: _told(oracle, knobs, scores=scores, visible=visible, **positions),
+        "biases": lambda *_: _told(oracle, knobs, query=query, key=oracles.zero_hidden(key, mask), **positions),
+        "rowwise": lambda scores, query, mask: _told(oracle, knobs, scores=scores, query=query, mask=mask),
+        "normalizer": lambda scores, mask, visible: _told(oracle, knobs, scores=scores, mask=mask, visible=visible),
+    }
+    plain = {"score": oracles.score_scaled_dot, "normalizer": oracles.normalizer_softmax}
+    pieces = {str(slot): (calls[slot],) if slot in SEVERAL else calls[slot]} if slot in calls else {}
+    head_result = oracles.attend(query, key, value, mask=mask, **positions, **plain | pieces)
+    if slot == "aggregate":
+        value = oracles.zero_hidden(value, mask)
+        head_result["output"] = _told(oracle, knobs, weights=head_result["weights"], value=value, **positions)
+    log_normalizer = getattr(oracles, f"log_normalizer_{entry.name if slot == 'normalizer' else 'softmax'}", None)
+    if log_normalizer is not None:
+        given = knobs if slot == "normalizer" else {}
+        head_result["log_normalizer"] = log_normalizer(head_result["scores"], mask, **given)
+    head_result["scores"] = np.where(mask, head_result["scores"], -np.inf)
+    return head_result
+
+
+def _told(oracle: Callable, knobs: dict[str, Any], **available: Any) -> Any:
+    """Calls an oracle with its knobs and, out of what its slot has, with what its parameters name."""
+    wanted = inspect.signature(oracle).parameters
+    return oracle(**{name: value for name, value in available.items() if name in wanted}, **knobs)

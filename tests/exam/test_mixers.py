@@ -1,0 +1,298 @@
+"""Mixers, attention among them, through their modules: what holds for every one, by key mask, causality and length."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from selfattn_jax import build, catalogue
+from tests.exam import sitting
+from tests.exam.sitting import B, G, H, K, S, T, V, cast, every, every_mixer, quick_jit
+from tests.exam.test_gradients import check_grads
+
+CAUSAL = [False, True]
+both_ways = pytest.mark.parametrize("causal", CAUSAL, ids=["both_ways", "causal"])
+
+
+class Question(NamedTuple):
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+    key_mask: np.ndarray
+    cotangent: np.ndarray
+
+
+class Answer(NamedTuple):
+    output: jax.Array
+    weights: jax.Array | None
+    gradients: tuple
+
+
+class Sitter(NamedTuple):
+    """A mixer's module, taken apart for `jit`."""
+
+    structure: Any
+    parameters: Any
+    rest: Any
+
+
+def build_mixer(entry, *, causal: bool = False, off_default: bool = False, seed: int = 0) -> Sitter:
+    if causal and not entry.causal:
+        pytest.skip("declared not to be causal")
+    config = sitting.config_of(entry, off_default=off_default and entry.name != "attention")
+    mixer = build.make_mixer(config, sitting.SIZES | {"causal": causal}, nnx.Rngs(seed))
+    return Sitter(*nnx.split(sitting.perturbed(mixer, np.random.default_rng(seed)), nnx.Param, ...))
+
+
+def question(entry, *, causal: bool = False, dtype: Any = np.float32, queries: int = T, keys: int = S) -> Question:
+    """Random arrays; T ≠ S unless causal. Some keys are hidden where the entry can hide them, never the first."""
+    random = np.random.default_rng(11)
+    queries = keys if causal else queries
+    shapes = ((B, queries, H, K), (B, keys, G, K), (B, keys, G, V), (B, queries, H, V))
+    query, key, value, cotangent = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+    key_mask = np.ones((B, keys), bool)
+    if entry.mask != "none":
+        key_mask = random.random((B, keys)) < 0.7
+        key_mask[:, 0] = True
+    return Question(query.astype(dtype), key.astype(dtype), value.astype(dtype), key_mask, cotangent)
+
+
+traced: list[str] = []
+
+
+@functools.partial(quick_jit, static_argnames=("structure", "causal", "masked"))
+def mix(structure, parameters, rest, asked: Question, *, causal: bool, masked: bool = True) -> Answer:
+    """Output, effective weights and gradients."""
+    traced.append("mix")
+    hidden = {"causal": causal, "key_mask": asked.key_mask if masked else None}
+
+    def total(parameters, *arrays):
+        output = nnx.merge(structure, parameters, rest)(*arrays, **hidden)
+        return jnp.sum(output.astype(asked.cotangent.dtype) * asked.cotangent), output
+
+    gradients, output = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)(parameters, *asked[:3])
+    return Answer(output, nnx.merge(structure, parameters, rest).weights(*asked[:2], **hidden), gradients)
+
+
+def answer(entry, sitter: Sitter, asked: Question, *, causal: bool) -> Answer:
+    return mix(*sitter, asked, causal=causal, masked=entry.mask != "none")
+
+
+def leaves(given: Answer) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(given)]
+
+
+def oracles_of(
+    entry, sitter: Sitter, asked: Question, *, causal: bool, example: int, head: int
+) -> tuple[Callable, Callable]:
+    """Those of the output [T,V] and of the effective weights [T,S] of one head of one example, ready to be called."""
+    mixer = nnx.merge(*sitter)
+    own = sitting.own_knobs(mixer.mixer(), example, head) if hasattr(mixer, "mixer") else {}
+    knobs = {**own, "causal": causal, "key_mask": asked.key_mask[example]}
+    query, *key_and_value = asked.query[example, :, head], *(a[example, :, head // (H // G)] for a in asked[1:3])
+    output, weights = (sitting.oracle_of("mixers", entry.name + ending) for ending in ("", "_weights"))
+    return (
+        functools.partial(output, query, *key_and_value, **knobs),
+        functools.partial(weights, query, key_and_value[0], **knobs),
+    )
+
+
+def expected(entry, sitter: Sitter, asked: Question, *, causal: bool, which: int = 0) -> np.ndarray:
+    """By the oracles, head by head: the output [B,T,H,V], or (which = 1) the effective weights [B,H,T,S]."""
+    heads = [
+        [oracles_of(entry, sitter, asked, causal=causal, example=b, head=h)[which]() for h in range(H)]
+        for b in range(B)
+    ]
+    return np.array(heads) if which else np.array(heads).swapaxes(1, 2)
+
+
+@every_mixer
+@both_ways
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_equals_its_oracle(entry, causal, dtype):
+    moved, tolerance = dtype == np.float64, 1e-10 if dtype == np.float64 else 2e-5
+    sitter = cast(build_mixer(entry, causal=causal, off_default=moved), dtype)
+    asked = question(entry, causal=causal, dtype=dtype)
+    with jax.enable_x64(moved):
+        got = answer(entry, sitter, asked, causal=causal)
+    assert got.output.dtype == dtype
+    assert_allclose(got.output, expected(entry, sitter, asked, causal=causal), rtol=0, atol=tolerance)
+    if got.weights is not None:
+        weights = expected(entry, sitter, asked, causal=causal, which=1)
+        assert_allclose(got.weights, weights, rtol=0, atol=tolerance)
+        value = np.where(asked.key_mask[..., None, None], asked.value, 0).repeat(H // G, axis=2)
+        assert_allclose(np.einsum("bhts,bshv->bthv", got.weights, value), got.output, rtol=0, atol=2e-5)
+    assert (got.weights is None) == (entry.weights is None and entry.name != "attention")
+
+
+@every(lambda entry: entry.kind == "mixers" and hasattr(inspect.getmodule(entry.function), "CHUNK"))
+@both_ways
+def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
+    chunk = inspect.getmodule(entry.function).CHUNK
+    sitter = build_mixer(entry, causal=causal)
+
+    @quick_jit
+    def run(parameters, rest, asked):
+        masked = {"key_mask": asked.key_mask} if entry.mask != "none" else {}
+        return nnx.merge(sitter.structure, parameters, rest)(*asked[:3], causal=causal, **masked)
+
+    @settings(max_examples=4, deadline=None, derandomize=True)
+    @given(st.sampled_from([chunk - 1, chunk, chunk + 1, 2 * chunk, 2 * chunk + 1]))
+    def check(length):
+        asked = question(entry, causal=causal, queries=3, keys=length)
+        got = run(sitter.parameters, sitter.rest, asked)
+        wanted = oracles_of(entry, sitter, asked, causal=causal, example=1, head=2)[0]()
+        assert_allclose(got[1, :, 2], wanted, rtol=0, atol=2e-5)
+
+    check()
+
+
+@every_mixer
+@both_ways
+def test_hidden_keys_may_hold_anything(entry, causal):
+    if entry.mask == "none":
+        pytest.skip("declared to hide nothing")
+    sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal)
+    before = answer(entry, sitter, asked, causal=causal)
+    for garbage in (np.nan, np.inf, 1e4):
+        asked.key[~asked.key_mask] = garbage
+        asked.value[~asked.key_mask] = -garbage
+        after = answer(entry, sitter, asked, causal=causal)
+        for was, now in zip(leaves(before), leaves(after), strict=True):
+            assert_array_equal(now, was)
+            assert np.isfinite(now).all()
+    assert not after.gradients[2][~asked.key_mask].any()
+    assert not after.gradients[3][~asked.key_mask].any()
+
+
+@every_mixer
+def test_padding_behind_changes_nothing(entry):
+    if entry.mask == "none":
+        pytest.skip("declared to hide nothing")
+    sitter, asked = build_mixer(entry), question(entry)
+    asked.key_mask[:] = np.arange(S) < S - 2
+    asked.key[:, S - 2 :], asked.value[:, S - 2 :] = np.nan, 1e4
+    cut = Question(asked.query, *(array[:, : S - 2] for array in asked[1:4]), asked.cotangent)
+    padded = answer(entry, sitter, asked, causal=False)
+    assert_allclose(padded.output, expected(entry, sitter, cut, causal=False), rtol=0, atol=2e-5)
+
+
+@every_mixer
+@both_ways
+def test_an_empty_example_gets_zero_and_harms_nobody(entry, causal):
+    if entry.mask == "none":
+        pytest.skip("declared to hide nothing")
+    sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal)
+    unharmed = answer(entry, sitter, asked, causal=causal)
+    asked.key_mask[1] = False
+    got = answer(entry, sitter, asked, causal=causal)
+    assert not got.output[1].any()
+    assert all(np.isfinite(leaf).all() for leaf in leaves(got))
+    assert not any(np.asarray(gradient)[1].any() for gradient in got.gradients[1:])
+    assert_array_equal(got.output[0], unharmed.output[0])
+
+
+@every(lambda entry: entry.kind == "mixers" and entry.causal)
+def test_causal_means_no_derivative_by_what_comes_later(entry):
+    sitter, asked = build_mixer(entry, causal=True), question(entry, causal=True)
+    cotangent, seen = asked.cotangent.copy(), 0.0
+    for t in range(S):
+        asked.cotangent[:] = 0
+        asked.cotangent[:, t] = cotangent[:, t]
+        _, by_query, by_key, by_value = answer(entry, sitter, asked, causal=True).gradients
+        assert not any(gradient[:, t + 1 :].any() for gradient in (by_query, by_key, by_value))
+        seen += np.abs(by_value).sum()
+    assert seen > 0
+
+
+@every_mixer
+@both_ways
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16, np.float16], ids=["float32", "bfloat16", "float16"])
+def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
+    """At random points, at zero vectors, and at ties; close to float32's numbers in a narrower dtype."""
+    sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal, dtype=dtype)
+    got = answer(entry, sitter, asked, causal=causal)
+    wide = asked._replace(**{name: getattr(asked, name).astype(np.float32) for name in ("query", "key", "value")})
+    exact = np.asarray(answer(entry, sitter, wide, causal=causal).output)
+    assert got.output.dtype == dtype
+    error = np.abs(np.asarray(got.output, np.float32) - exact)
+    assert (error <= 4 * float(jnp.finfo(dtype).eps) * np.abs(exact).max(axis=-1, keepdims=True)).all()
+    asked.query[0, 1], asked.key[0, 2], asked.key[1, 4] = 0, 0, asked.key[1, 3]
+    for _ in range(2):
+        got = answer(entry, sitter, asked, causal=causal)
+        assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in leaves(got))
+        asked.query[:], asked.key[:], asked.value[:] = 0, 0, 0
+
+
+@every(lambda entry: entry.kind == "mixers" and entry.smooth)
+@both_ways
+def test_derivatives_of_both_orders_and_modes_are_right(entry, causal):
+    structure, parameters, rest = cast(build_mixer(entry, causal=causal), np.float64)
+    asked = question(entry, causal=causal, dtype=np.float64)
+    masked = {"key_mask": asked.key_mask[0]} if entry.mask != "none" else {}
+
+    def output(parameters, query, key, value):
+        return nnx.merge(structure, parameters, rest)(query, key, value, causal=causal, **masked)
+
+    with jax.enable_x64(True):
+        check_grads(output, (parameters, *(array[0, :, :1] for array in asked[:3])))
+
+
+@every_mixer
+def test_the_order_of_the_keys_matters_exactly_where_declared(entry):
+    sitter, asked = build_mixer(entry), question(entry)
+    order = np.random.default_rng(3).permutation(S)
+    permuted = Question(asked.query, *(array[:, order] for array in asked[1:4]), asked.cotangent)
+    before, after = (answer(entry, sitter, a, causal=False).output for a in (asked, permuted))
+    if entry.positional:
+        assert np.abs(after - before).max() > 1e-3
+    else:
+        assert_allclose(after, before, rtol=0, atol=2e-6)
+
+
+@every_mixer
+def test_rebuilt_mixers_do_not_retrace(entry):
+    asked, before = question(entry), len(traced)
+    for seed in range(3):
+        answer(entry, build_mixer(entry, seed=seed), asked, causal=False)
+    assert len(traced) - before <= 1
+
+
+@every_mixer
+def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
+    sitter, asked = build_mixer(entry), question(entry)
+    lifted, mixer = np.asarray(answer(entry, sitter, asked, causal=False).output), nnx.merge(*sitter)
+    for example, head in np.ndindex(B, H):
+        query, key, value = (
+            jnp.asarray(array[example, :, [at]].swapaxes(0, 1))
+            for array, at in ((asked.query, head), (asked.key, head // (H // G)), (asked.value, head // (H // G)))
+        )
+        masked = {"key_mask": jnp.asarray(asked.key_mask[example])} if entry.mask != "none" else {}
+        assert_allclose(lifted[example, :, head], mixer(query, key, value, **masked)[:, 0], rtol=0, atol=2e-6)
+
+
+@every(lambda entry: entry.kind == "mixers" and not entry.causal)
+def test_what_cannot_be_causal_is_refused(entry):
+    sizes = sitting.SIZES | {"causal": True}
+    with pytest.raises(ValueError, match=f"{entry.name} cannot be causal: set model.causal to false"):
+        build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
+
+
+@every(lambda entry: entry.kind == "mixers" and entry.mask == "none")
+def test_what_cannot_hide_a_key_refuses_to(entry):
+    asked = question(entry)
+    with pytest.raises(ValueError, match=entry.name):
+        nnx.merge(*build_mixer(entry))(*asked[:3], key_mask=asked.key_mask)
+
+
+def test_every_mixer_is_examined():
+    assert {"attention", "linear"} <= {entry.name for entry in catalogue.entries if entry.kind == "mixers"}

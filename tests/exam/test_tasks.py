@@ -1,0 +1,69 @@
+"""Tasks: what their declarations say is what they sample."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from selfattn_jax import build
+from selfattn_jax.tasks import Task
+from tests.exam.sitting import config_of, every
+
+every_task = every(lambda entry: entry.kind == "tasks")
+
+
+@functools.cache
+def made(entry) -> Task:
+    """The task as a config without knobs makes it. A data set may need an optional package."""
+    try:
+        return build.make("tasks", config_of(entry), {})
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+@functools.cache
+def samplers(entry):
+    return jax.jit(made(entry).sample), jax.jit(jax.vmap(made(entry).sample))
+
+
+@every_task
+def test_says_its_name(entry):
+    assert made(entry).name == entry.name
+
+
+@every_task
+def test_samples_what_it_declares(entry):
+    task, example = made(entry), samplers(entry)[0](jax.random.key(0))
+    per_target = (task.length,) if task.per == "position" else ()
+    assert example.inputs.shape == ((task.length,) if task.features is None else (task.length, task.features))
+    assert example.inputs.dtype == (jnp.int32 if task.features is None else jnp.float32)
+    assert example.targets.dtype == (jnp.int32 if task.metric == "accuracy" else jnp.float32)
+    for name, dtype in (("targets", example.targets.dtype), ("weights", jnp.float32), ("distance", jnp.int32)):
+        leaf = getattr(example, name)
+        assert (leaf.shape, leaf.dtype) == (per_target, dtype), name
+    assert (example.key_mask.shape, example.key_mask.dtype) == ((task.length,), jnp.bool_)
+
+
+@every_task
+def test_stays_within_its_vocabulary_and_asks_for_something(entry):
+    task, batch = made(entry), samplers(entry)[1](jax.random.split(jax.random.key(1), 3))
+    if task.vocabulary is not None:
+        assert (batch.inputs >= 0).all()
+        assert (batch.inputs < task.vocabulary).all()
+    if task.metric == "accuracy":
+        assert (batch.targets >= 0).all()
+        assert (batch.targets < task.outputs).all()
+    assert all(np.asarray(leaf).any() for leaf in (batch.weights, batch.key_mask))
+    assert np.isfinite(np.asarray(batch.inputs, np.float32)).all()
+
+
+@every_task
+def test_a_key_gives_one_example_alone_or_in_a_batch(entry):
+    one, many = samplers(entry)
+    keys = jax.random.split(jax.random.key(1), 3)
+    batch, again = many(keys), many(keys)
+    jax.tree.map(np.testing.assert_array_equal, batch, again)
+    jax.tree.map(lambda leaf, alone: np.testing.assert_array_equal(leaf[1], alone), batch, one(keys[1]))
+    assert not np.array_equal(batch.inputs[0], batch.inputs[1])

@@ -1,0 +1,107 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import selfattn_jax as sa
+from selfattn_jax.functional.dropout import dropout, keep
+from tests import oracles
+from tests.exam.sitting import quick_jit
+
+B, T, H, G, K = 2, 6, 4, 2, 3
+compiled_keep = quick_jit(keep)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1, exclude_max=True, width=32), st.integers(0, 2**31 - 9))
+def test_keep_equals_its_oracle(seed, rate, start):
+    rng = jax.random.key(seed)
+    rows, columns = np.arange(start, start + 5, dtype=np.int32), np.arange(8, dtype=np.int32)
+    wanted = oracles.dropout_keep(jax.random.key_data(rng), rows, columns, np.float32(rate))
+    assert_array_equal(compiled_keep(rng, rows, columns, np.float32(rate)), wanted)
+
+
+def test_the_rate_is_met():
+    """Of n = 90,000 pairs each rate is met within four standard deviations of its mean, √(rate·(1 − rate)/n)."""
+    size = np.arange(300, dtype=np.int32)
+    for seed, rate in enumerate((0.1, 0.5, 0.9)):
+        kept = np.asarray(compiled_keep(jax.random.key(seed), size, size, np.float32(rate)))
+        assert abs(kept.mean() - (1 - rate)) < 4 * (rate * (1 - rate) / kept.size) ** 0.5
+        for axis in (0, 1):
+            spread = kept.mean(axis=axis).std()
+            assert_allclose(spread, (rate * (1 - rate) / 300) ** 0.5, rtol=0.25)
+
+
+def test_rate_zero_keeps_all():
+    size = np.arange(50, dtype=np.int32)
+    assert compiled_keep(jax.random.key(0), size, size, np.float32(0)).all()
+
+
+def test_a_tile_drops_what_the_whole_drops():
+    rng, size = jax.random.key(3), np.arange(8, dtype=np.int32)
+    whole = keep(rng, size, size, 0.5)
+    assert_array_equal(keep(rng, size[2:5], size[3:], 0.5), whole[2:5, 3:])
+
+
+def test_survivors_are_scaled_so_that_the_mean_stays():
+    weights, rng = np.full((200, 200), 0.5, np.float32), jax.random.key(0)
+    dropped = np.asarray(dropout(jnp.asarray(weights), rng, 0.25))
+    assert_array_equal(np.unique(dropped), np.float32([0, 0.5 / 0.75]))
+    assert_allclose(dropped.mean(), 0.5, rtol=0.02)
+
+
+def attended(rng, rate=0.4, heads=H, batch=B):
+    """The weights after dropout, which values that are unit vectors let out, and before: both [B,H,T,S]."""
+    random = np.random.default_rng(0)
+    query, key = random.normal(size=(batch, T, heads, K)), random.normal(size=(batch, T, min(heads, G), K))
+    value = np.broadcast_to(np.eye(T)[None, :, None, :], (batch, T, min(heads, G), T))
+    seen = compiled_inspect(np.float32(query), np.float32(key), np.float32(value), rng, np.float32(rate))
+    return np.asarray(seen.output).swapaxes(1, 2), np.asarray(seen.weights)
+
+
+@functools.partial(quick_jit)
+def compiled_inspect(query, key, value, rng, rate):
+    return sa.inspect(query, key, value, rng=rng, dropout=rate, want=("weights",))
+
+
+def test_every_head_of_every_example_drops_by_its_own_key():
+    rng, rate = jax.random.key(5), 0.4
+    after, before = attended(rng, rate)
+    keys = jax.random.split(rng, (B, G, H // G)).reshape(B, H)
+    for example, head in np.ndindex(B, H):
+        words = jax.random.key_data(keys[example, head])
+        kept = oracles.dropout_keep(words, range(T), range(T), np.float32(rate))
+        assert_allclose(after[example, head], kept * before[example, head] / (1 - rate), rtol=1e-5)
+
+
+def test_heads_examples_and_keys_drop_differently():
+    patterns = [(attended(jax.random.key(seed))[0] > 0).reshape(B * H, -1) for seed in range(3)]
+    assert len(np.unique(np.concatenate(patterns), axis=0)) == 3 * B * H
+
+
+def test_one_key_drops_the_same_twice():
+    assert_array_equal(attended(jax.random.key(1))[0], attended(jax.random.key(1))[0])
+
+
+def test_without_a_key_nothing_is_dropped():
+    after, before = attended(None)
+    assert_allclose(after, before, rtol=1e-6)
+
+
+def test_the_rate_may_be_traced_and_the_gradient_skips_what_was_dropped():
+    weights, rng = jnp.ones((4, 5)), jax.random.key(2)
+    value, gradient = jax.jit(jax.value_and_grad(lambda w, rate: jnp.sum(dropout(w, rng, rate))))(weights, 0.5)
+    assert_allclose(value, gradient.sum())
+    assert_array_equal(gradient, 2.0 * np.asarray(keep(rng, np.arange(4), np.arange(5), 0.5)))
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_rate_outside_its_range_is_refused(rate):
+    arrays = (jnp.ones((2, 1, 1)),) * 3
+    with pytest.raises(ValueError, match=rf"dropout must be a rate in \[0, 1\), got {rate}"):
+        sa.attention(*arrays, dropout=rate, rng=jax.random.key(0))
