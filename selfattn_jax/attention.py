@@ -92,6 +92,7 @@ def inspect(
     Returns: an Inspection; what was not asked for is None.
     Raises: as `attention`.
     """
+    _check_ranks(query, key, value)
     batch, sources = key.shape[0] if key.ndim == 4 else 1, key.shape[-3]
     composition = compose(mask=_join(_as_mask(mask), _data_mask(lengths, segments, batch, sources)), **pieces)
     context = (
@@ -166,9 +167,9 @@ def lift(
     Returns: what `head` returns, with the axis H (at `out_axes`) and, if the inputs have it, B (first).
     Raises: ValueError naming the argument whose shape is off.
     """
+    _check_ranks(query, key, value)
     batched = query.ndim == 4
     if not batched:
-        _check_ranks(query, key, value)
         query, key, value = query[None], key[None], value[None]
     sizes = check_shapes(query=(query, "BTHK"), key=(key, "BSGK"), value=(value, "BSGV"))
     heads, groups = sizes["H"], sizes["G"]
@@ -233,8 +234,9 @@ def _merge_heads(array: Array, axis: int) -> Array:
 
 
 def _check_ranks(query: Array, key: Array, value: Array) -> None:
+    rank = 4 if query.ndim == 4 else 3
     for name, array, letters in (("query", query, "T,H,K"), ("key", key, "S,G,K"), ("value", value, "S,G,V")):
-        if array.ndim != 3:
+        if array.ndim != rank:
             raise ValueError(
                 f"{name} must be [B,{letters}] or, without a batch, [{letters}], got shape {list(array.shape)}: "
                 "query, key and value have a batch axis together or not at all"

@@ -113,6 +113,25 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     )
 
 
+def abstract_encoder(config: Config, task: Task) -> Encoder:
+    """The encoder that a config describes, with shapes in place of numbers, tried on one sequence.
+
+    Args:
+      config: of the experiment.  task: from `make_task`.
+    Returns: the encoder.
+    Raises: ConfigError for what cannot work, be it made or called.
+    """
+    encoder = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0)))
+
+    def call(encoder: Encoder) -> Array:
+        example = task.sample(jax.random.key(0))
+        return encoder(example.inputs[None], key_mask=example.key_mask[None])
+
+    with _at("model"):
+        nnx.eval_shape(call, encoder)
+    return encoder
+
+
 def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, rngs: nnx.Rngs) -> Block:
     with _at("model.mixer"):
         mixer = make_mixer(model.mixer, sizes._asdict(), rngs)

@@ -137,7 +137,7 @@ def compare(
         from selfattn_jax.studies.study import load_study
 
         loaded = load_study(study, overrides or [], only.split(",") if only else ())
-        name = study.parent.name if study.stem == "study" else study.stem
+        name = study.resolve().parent.name if study.stem == "study" else study.stem
         folder = out or Path("runs") / _folder_name(Path(name), overrides, only)
         total = sum(trial.config.training.steps for trial in loaded.trials)
         with RunProgress(console, total) as progress:

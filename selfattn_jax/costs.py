@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.extend import core
 
-from selfattn_jax.build import make_encoder, make_task
+from selfattn_jax.build import abstract_encoder, make_task
 from selfattn_jax.config.schema import Config
 
 # Primitives that move, compare or choose numbers without computing any.
@@ -87,7 +87,7 @@ def model_costs(config: Config) -> dict[str, int]:
     Raises: ConfigError for what cannot work.
     """
     task = make_task(config)
-    model = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0)))
+    model = abstract_encoder(config, task)
     structure, state = nnx.split(model)
     shape = (1, task.length) if task.features is None else (1, task.length, task.features)
     inputs = jax.ShapeDtypeStruct(shape, jnp.int32 if task.features is None else jnp.float32)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import selfattn_jax as sa
+from selfattn_jax.functional.attend import inspect as inspect_one_head
 from tests.exam.sitting import quick_jit
 
 B, T, S, H, G, K, V = 2, 5, 7, 4, 2, 6, 3
@@ -23,6 +24,11 @@ def arrays(*, batch=B, queries=T, keys=S, heads=H, groups=G, key_width=K, value_
 @quick_jit
 def attended(query, key, value, mask=None, lengths=None, segments=None):
     return sa.attention(query, key, value, mask=mask, lengths=lengths, segments=segments)
+
+
+@quick_jit
+def looked(query, key, value, **pieces):
+    return inspect_one_head(query, key, value, want=("scores", "weights"), **pieces)
 
 
 @quick_jit
@@ -52,9 +58,7 @@ class TestIllustratedSelfAttention:
         assert_array_equal(self.value, [[1, 2, 3], [2, 8, 0], [2, 6, 3]])
 
     def test_scores_weights_and_output(self):
-        seen = sa.functional.attend.inspect(
-            *map(jnp.asarray, (self.query, self.key, self.value)), score=sa.scores.dot, want=("scores", "weights")
-        )
+        seen = looked(self.query, self.key, self.value, score=sa.bind(sa.scores.dot))
         assert_array_equal(seen.scores, [[2, 4, 4], [4, 16, 12], [4, 12, 10]])
         assert_allclose(seen.weights, self.weights, rtol=2e-5, atol=1e-6)
         assert_allclose(seen.output, self.output, rtol=0, atol=1e-6)
@@ -197,16 +201,13 @@ def test_a_step_of_decoding_is_the_last_row():
 
 def test_pieces_act_in_the_order_of_the_slots():
     """log_length, then softcap, then the biases, which are not capped: 2 tanh(2 log 2 / 2), and less log 3."""
-    query, key = jnp.ones((1, 1)), jnp.full((2, 1), 2.0)
-    seen = sa.functional.attend.inspect(
-        query,
-        key,
-        jnp.array([[1.0], [5.0]]),
-        score=sa.scores.dot,
-        modifiers=(sa.modifiers.log_length, sa.bind(sa.modifiers.softcap, cap=2.0)),
-        biases=(sa.bind(sa.biases.alibi, slope=np.float32(np.log(3))),),
-        want=("scores", "weights"),
-    )
+    query, key = np.float32([[1]]), np.float32([[2], [2]])
+    pieces = {
+        "score": sa.bind(sa.scores.dot),
+        "modifiers": (sa.bind(sa.modifiers.log_length), sa.bind(sa.modifiers.softcap, cap=2.0)),
+        "biases": (sa.bind(sa.biases.alibi, slope=np.float32(np.log(3))),),
+    }
+    seen = looked(query, key, np.float32([[1], [5]]), **pieces)
     capped = 2 * np.tanh(np.log(2))
     assert_allclose(seen.scores, [[capped, capped - np.log(3)]], rtol=1e-6)
     assert_allclose(seen.weights, [[0.75, 0.25]], rtol=1e-6)

@@ -37,12 +37,17 @@ def tiny(*overrides: str) -> Config:
     return validate(with_overrides(from_mapping(SETTINGS), overrides), Config)
 
 
+def cache_home(factory: pytest.TempPathFactory) -> Path:
+    """What XDG_CACHE_HOME is for the tests of one process and for the processes that they start."""
+    return factory.getbasetemp() / "cache"
+
+
 @contextmanager
-def compiled_quickly(folder: Path) -> Iterator[None]:
-    """Spends little on optimising programs that run for a moment, and keeps them in a folder."""
+def compiled_quickly(factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Spends little on optimising programs that run for a moment, and keeps them for the other tests."""
     settings = {
         "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(folder),
+        "jax_compilation_cache_dir": str(cache_home(factory) / "selfattn_jax" / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, NonNegative, PositiveInt
+from selfattn_jax.shapes import Array, NonNegative, PositiveInt, check_shapes
 
 
 def alibi(query_positions: Array, key_positions: Array, /, *, slope: Array | NonNegative) -> Array:
@@ -16,8 +16,10 @@ def alibi(query_positions: Array, key_positions: Array, /, *, slope: Array | Non
       query_positions: [T] int32.  key_positions: [S] int32.
       slope: [], of this head; `alibi_slopes` gives the usual ones.
     Returns: [T,S].
+    Raises: ValueError when slope is not [].
     References: Press et al. 2021, arXiv:2108.12409.
     """
+    check_shapes(slope=(slope, ""))
     slope = jnp.asarray(slope)
     distance = jnp.abs(query_positions[:, None] - key_positions[None, :])
     return -slope * distance.astype(slope.dtype)

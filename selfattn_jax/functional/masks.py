@@ -151,6 +151,7 @@ def padding(*, key_valid: Array) -> Array:
       key_valid: [S] bool, True = holds data; `lead(key_valid, "BS")` for one per example.
     Returns: [1,S] bool.
     """
+    check_shapes(key_valid=(key_valid, "S"))
     return key_valid[None, :]
 
 
@@ -165,6 +166,7 @@ def segments(*, query_segments: Array, key_segments: Array) -> Array:
     Returns: [T,S] bool.
     References: Krell et al. 2021, arXiv:2107.02027.
     """
+    check_shapes(query_segments=(query_segments, "T"), key_segments=(key_segments, "S"))
     return query_segments[:, None] == key_segments[None, :]
 
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, Positive
+from selfattn_jax.shapes import Array, Positive, check_shapes
 
 
 def softcap(scores: Array, /, *, cap: Array | Positive = 30.0) -> Array:
@@ -14,8 +14,10 @@ def softcap(scores: Array, /, *, cap: Array | Positive = 30.0) -> Array:
       scores: [T,S].
       cap: [], above 0.
     Returns: [T,S].
+    Raises: ValueError when cap is not [].
     References: Gemma Team 2024, arXiv:2408.00118.
     """
+    check_shapes(cap=(cap, ""))
     cap = jnp.asarray(cap, scores.dtype)
     return cap * jnp.tanh(scores / cap)
 
@@ -29,8 +31,10 @@ def temperature(scores: Array, /, *, temperature: Array | Positive = 1.0) -> Arr
       scores: [T,S].
       temperature: [], above 0.
     Returns: [T,S].
+    Raises: ValueError when temperature is not [].
     References: Hinton et al. 2015, arXiv:1503.02531.
     """
+    check_shapes(temperature=(temperature, ""))
     return scores / jnp.asarray(temperature, scores.dtype)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, PositiveInt
+from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
 
 def _exponential(scores: Array, mask: Array, sink: Array) -> tuple[Array, Array]:
@@ -47,8 +47,10 @@ def sink(scores: Array, mask: Array, /, *, sink: Array | float = 0.0) -> Array:
       scores: [T,S].  mask: [T,S] bool; it never hides the sink.
       sink: [], a score.
     Returns: [T,S], summing to less than 1.
+    Raises: ValueError when sink is not [].
     References: Xiao et al. 2023, arXiv:2309.17453; OpenAI 2025, arXiv:2508.10925.
     """
+    check_shapes(sink=(sink, ""))
     return _exponential(scores, mask, jnp.asarray(sink, scores.dtype))[0]
 
 

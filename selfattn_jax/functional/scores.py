@@ -47,7 +47,7 @@ def cosine(query: Array, key: Array, /, *, temperature: Array | Positive = 0.1) 
     Raises: ValueError naming the argument whose shape is off.
     References: Henry et al. 2020, arXiv:2010.04245; Liu et al. 2021 (Swin v2), arXiv:2111.09883.
     """
-    check_shapes(query=(query, "TK"), key=(key, "SK"))
+    check_shapes(query=(query, "TK"), key=(key, "SK"), temperature=(temperature, ""))
     dtype = accumulation_dtype(query, key)
     similarity = jnp.einsum("tk,sk->ts", unit(query.astype(dtype)), unit(key.astype(dtype)))
     return similarity / jnp.asarray(temperature, dtype)

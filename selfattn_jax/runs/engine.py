@@ -17,7 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from selfattn_jax.build import Hyperparameters, make_encoder, make_optimizer, make_task
+from selfattn_jax.build import Hyperparameters, abstract_encoder, make_encoder, make_optimizer, make_task
 from selfattn_jax.config.schema import Config
 from selfattn_jax.modules.encoder import Encoder
 from selfattn_jax.shapes import Array
@@ -67,8 +67,7 @@ def make_experiment(config: Config) -> Experiment:
     Raises: ConfigError for what cannot work.
     """
     task = make_task(config)
-    abstract = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0)))
-    return Experiment(config, task, nnx.graphdef(abstract), runs_of(config))
+    return Experiment(config, task, nnx.graphdef(abstract_encoder(config, task)), runs_of(config))
 
 
 def runs_of(config: Config) -> tuple[Run, ...]:

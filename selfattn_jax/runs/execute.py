@@ -78,7 +78,7 @@ def execute(config: Config, folder: Path, progress: RunProgress, *, label: str =
     open_folder(folder, "config.yaml", config.resolved(), "run")
     result = read_result(folder)
     if result is not None:
-        progress.advance(config.training.steps, "was done already")
+        progress.skip(config.training.steps, "was done already")
         return result
     progress.begin(label)
     with stop_requests() as stop:
@@ -131,7 +131,7 @@ class _Session:
         saved = checkpoints.restore(self.folder, step, self._kept(states, 0.0))
         truncate_metrics(self.folder, step)
         self.progress.say(f"{self.folder}: goes on from step {step}")
-        self.progress.advance(step, "")
+        self.progress.skip(step, "")
         return self.programs.place(saved["states"]), step, float(saved["seconds"])
 
     def _save(self, step: int, states: RunState, seconds: float) -> None:

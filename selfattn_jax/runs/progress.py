@@ -19,7 +19,7 @@ class RunProgress:
     """
 
     def __init__(self, console: Console, total: int):
-        self.console, self.total, self.done, self.label = console, total, 0, ""
+        self.console, self.total, self.done, self.skipped, self.label = console, total, 0, 0, ""
         self.started = self.spoken = time.monotonic()
         columns = (
             TextColumn("{task.description}"),
@@ -57,13 +57,21 @@ class RunProgress:
         """Prints a line that stays."""
         self.console.print(line, highlight=False)
 
+    def skip(self, steps: int, note: str) -> None:
+        """Counts steps as done that were done before; how fast the work goes they do not tell."""
+        self.skipped += steps
+        self._count(steps, note)
+
     def advance(self, steps: int, note: str) -> None:
         """Counts steps as done."""
+        self._count(steps, note)
+        now = time.monotonic()
+        if self.bar is None and now - self.spoken >= SECONDS_BETWEEN_LINES:
+            left = (self.total - self.done) * (now - self.started) / (self.done - self.skipped)
+            self.say(f"{self.label}: {self.done}/{self.total} steps, {note}, about {left:.0f} s left")
+            self.spoken = now
+
+    def _count(self, steps: int, note: str) -> None:
         self.done += steps
         if self.bar and self.task is not None:
             self.bar.update(self.task, completed=self.done, note=note)
-        elif time.monotonic() - self.spoken >= SECONDS_BETWEEN_LINES:
-            self.spoken = time.monotonic()
-            rate = self.done / (self.spoken - self.started)
-            left = (self.total - self.done) / rate if rate else float("nan")
-            self.say(f"{self.label}: {self.done}/{self.total} steps, {note}, about {left:.0f} s left")

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from selfattn_jax.config import ConfigError, Document, Problem, read, subdocument, validate, with_overrides
+from selfattn_jax.config import (
+    ConfigError,
+    Document,
+    Problem,
+    from_mapping,
+    read,
+    subdocument,
+    validate,
+    with_overrides,
+)
 from selfattn_jax.config.loading import check_sweep, located
 from selfattn_jax.config.schema import Config, Strict
 from selfattn_jax.reports.page import write_report
@@ -126,6 +135,8 @@ def _points(document: Document, header: StudyConfig) -> dict[str, Point]:
         for own, key in itertools.product(settings, header.grid)
         if f"{own}.".startswith(f"{key}.")
     ]
+    if not header.variants:
+        wrong.append(Problem(document.where(("variants",)), "variants", "must name at least one variant"))
     if wrong:
         raise ConfigError(wrong)
     points, folders = {}, {}
@@ -136,8 +147,9 @@ def _points(document: Document, header: StudyConfig) -> dict[str, Point]:
             other = folders.setdefault(_folder_name(label).casefold(), label)
             if label in points or other != label:
                 message = f"{label!r} and {other!r} would share the folder trials/{_folder_name(label)}: rename one"
+                message = f"the grid makes {label!r} twice" if label in points else message
                 raise ConfigError([Problem(document.where(("variants", name)), f"variants.{name}", message)])
-            variant = subdocument(document, ("variants", name))
+            variant = subdocument(document, ("variants", name)) if "variants" in document.data else from_mapping({})
             points[label] = Point(variant, cell, {**variant.data, **cell})
     return points
 
@@ -189,7 +201,9 @@ def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callab
     Raises: FolderError, Interrupted, as `execute`; the table and report of the trials that are done are kept.
     """
     # Variants may come and go between two calls: every trial's own folder tells whether it is still the same run.
-    open_folder(folder, "study.yaml", dict(study.resolved), "study", same=("name",))
+    # Where there is no trial yet, study.yaml may be a file that somebody wrote by hand: it is not written over.
+    same = ("name",) if (folder / "trials").is_dir() else ()
+    open_folder(folder, "study.yaml", dict(study.resolved), "study", same=same)
     rows, result = [], {}
     for index, trial in enumerate(study.trials, 1):
         place = f"trials/{_folder_name(trial.name)}"

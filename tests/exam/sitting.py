@@ -34,7 +34,6 @@ SIZES = {"heads": H, "groups": G, "width": 16, "key_width": K, "value_width": V,
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
 quick_jit = functools.partial(jax.jit, compiler_options=QUICK)

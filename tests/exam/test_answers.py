@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import selfattn_jax as sa
 from selfattn_jax.catalogue import Entry
+from selfattn_jax.functional.bind import bind, is_lead
 from selfattn_jax.functional.normalizers import log_normalizer
 from tests import oracles
 from tests.exam import sitting
@@ -77,8 +78,8 @@ def test_a_narrow_dtype_goes_in_and_out_and_loses_little(entry, dtype):
 
 
 @every_piece
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float32], ids=["bfloat16", "float16", "float32"])
-def test_parameters_of_the_same_dtype_as_the_arrays_need_no_promotion(entry, dtype):
+@pytest.mark.parametrize("dtype", [jnp.bfloat16], ids=["bfloat16"])
+def test_parameters_as_narrow_as_the_arrays_need_no_promotion(entry, dtype):
     piece, asked = cast(build_piece(entry), dtype), question(entry, dtype)
     seen = jax.eval_shape(lambda piece, asked: sitting.seen(entry, piece, asked, ("weights",)), piece, asked)
     assert seen.output.dtype == dtype
@@ -107,7 +108,7 @@ def test_extras_change_nothing_and_equal_the_oracle(entry):
     piece, asked = build_piece(entry), question(entry)
     asked.mask[0, 2] = False
     seen, wanted = look(entry, piece, asked, extras_of(entry)), expected(entry, piece, asked)
-    assert_allclose(look(entry, piece, asked, ()).output, seen.output, rtol=0, atol=1e-6)
+    assert_allclose(ask(entry, piece, asked).output, seen.output, rtol=0, atol=1e-6)
     for name in extras_of(entry):
         assert_allclose(getattr(seen, name), wanted[name], rtol=0, atol=5e-5)
 
@@ -137,3 +138,14 @@ def test_the_log_normalizer_has_the_weights_as_its_gradient(entry):
     assert_array_equal(by_scores[1], np.zeros(4))
     for gradient in jax.tree.leaves(by_knobs):
         assert_allclose(gradient, (1 - weights.sum(axis=1)).sum(), atol=1e-6)
+
+
+@every(lambda entry: sitting.slot_of(entry) and any(map(is_lead, build_piece(entry).knobs.values())))
+def test_an_array_knob_that_lost_its_axes_is_refused(entry):
+    """[H] where one head has []: with H = T = S = 4 it would broadcast, wrong and in silence."""
+    whole = build_piece(entry)
+    bare = bind(whole.function, **{name: knob.array if is_lead(knob) else knob for name, knob in whole.knobs.items()})
+    query = key = value = jax.ShapeDtypeStruct((H, sitting.K), np.float32)
+    pieces = sitting.slots(entry, bare, None if entry.kind != "masks" else sa.masks.causal)
+    with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=r" must (be|return) \["):
+        jax.eval_shape(lambda *arrays: sa.attend(*arrays, **pieces), query, key, value)

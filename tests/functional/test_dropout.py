@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +12,7 @@ from tests import oracles
 from tests.exam.sitting import quick_jit
 
 B, T, H, G, K = 2, 6, 4, 2, 3
-compiled_keep = quick_jit(keep)
+compiled_keep, compiled_dropout = quick_jit(keep), quick_jit(dropout)
 
 
 @settings(max_examples=20, deadline=None)
@@ -44,13 +42,13 @@ def test_rate_zero_keeps_all():
 
 def test_a_tile_drops_what_the_whole_drops():
     rng, size = jax.random.key(3), np.arange(8, dtype=np.int32)
-    whole = keep(rng, size, size, 0.5)
-    assert_array_equal(keep(rng, size[2:5], size[3:], 0.5), whole[2:5, 3:])
+    whole = compiled_keep(rng, size, size, 0.5)
+    assert_array_equal(compiled_keep(rng, size[2:5], size[3:], 0.5), whole[2:5, 3:])
 
 
 def test_survivors_are_scaled_so_that_the_mean_stays():
     weights, rng = np.full((200, 200), 0.5, np.float32), jax.random.key(0)
-    dropped = np.asarray(dropout(jnp.asarray(weights), rng, 0.25))
+    dropped = np.asarray(compiled_dropout(weights, rng, 0.25))
     assert_array_equal(np.unique(dropped), np.float32([0, 0.5 / 0.75]))
     assert_allclose(dropped.mean(), 0.5, rtol=0.02)
 
@@ -64,7 +62,7 @@ def attended(rng, rate=0.4, heads=H, batch=B):
     return np.asarray(seen.output).swapaxes(1, 2), np.asarray(seen.weights)
 
 
-@functools.partial(quick_jit)
+@quick_jit
 def compiled_inspect(query, key, value, rng, rate):
     return sa.inspect(query, key, value, rng=rng, dropout=rate, want=("weights",))
 
@@ -95,9 +93,9 @@ def test_without_a_key_nothing_is_dropped():
 
 def test_the_rate_may_be_traced_and_the_gradient_skips_what_was_dropped():
     weights, rng = jnp.ones((4, 5)), jax.random.key(2)
-    value, gradient = jax.jit(jax.value_and_grad(lambda w, rate: jnp.sum(dropout(w, rng, rate))))(weights, 0.5)
+    value, gradient = quick_jit(jax.value_and_grad(lambda w, rate: jnp.sum(dropout(w, rng, rate))))(weights, 0.5)
     assert_allclose(value, gradient.sum())
-    assert_array_equal(gradient, 2.0 * np.asarray(keep(rng, np.arange(4), np.arange(5), 0.5)))
+    assert_array_equal(gradient, 2.0 * np.asarray(compiled_keep(rng, np.arange(4), np.arange(5), 0.5)))
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])

@@ -9,5 +9,5 @@ from tests.tiny import compiled_quickly
 
 @pytest.fixture(autouse=True, scope="package")
 def _quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with compiled_quickly(tmp_path_factory.getbasetemp() / "compiled"):
+    with compiled_quickly(tmp_path_factory):
         yield

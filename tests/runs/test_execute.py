@@ -222,9 +222,10 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path
 
 
 def test_ctrl_c_before_the_first_step_stops_there(tmp_path: Path, finished: Finished) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted, match="stopped at step 0"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "latest_step", lambda folder: press())
-        execute.execute(CONFIG, tmp_path, Watched())
+        with pytest.raises(Interrupted, match="stopped at step 0"):
+            execute.execute(CONFIG, tmp_path, Watched())
     execute.execute(CONFIG, tmp_path, Watched())
     assert_same_outcome(tmp_path, finished)
 
