@@ -10,6 +10,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Gt, Lt
+from jax.typing import ArrayLike
 
 Array = jax.Array
 
@@ -20,7 +21,7 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 
 
-def check_shapes(sizes: Mapping[str, int] | None = None, /, **arguments: tuple[Array, str]) -> dict[str, int]:
+def check_shapes(sizes: Mapping[str, int] | None = None, /, **arguments: tuple[ArrayLike, str]) -> dict[str, int]:
     """Checks that every argument has the axes its letters say, and that a letter means one size everywhere.
 
     Args:
@@ -42,7 +43,7 @@ def check_shapes(sizes: Mapping[str, int] | None = None, /, **arguments: tuple[A
     return known
 
 
-def accumulation_dtype(*arrays: Array) -> jnp.dtype:
+def accumulation_dtype(*arrays: ArrayLike) -> jnp.dtype:
     """The dtype in which scores, weights and running sums are held: at least float32."""
     dtype = jnp.result_type(*arrays)
     return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype

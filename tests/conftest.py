@@ -1,6 +1,12 @@
-"""Settings of all tests: two CPU devices, no implicit promotion, and the compiled programs kept between runs."""
+"""Settings of all tests: two CPU devices, no implicit promotion of ranks, and little time spent on optimising programs
+that run for a moment; processes that tests start inherit the last.
+"""
+
+import os
 
 import jax
 
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")

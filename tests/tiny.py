@@ -1,4 +1,4 @@
-"""The smallest config that learns, and what keeps tests of runs quick: programs compiled fast, and each one once."""
+"""The smallest config that learns, and what keeps tests of runs quick: each program is compiled once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,6 @@ SETTINGS: dict[str, Any] = {
         "steps": 12,
         "batch": 4,
         "learning_rate": 0.01,
-        "schedule": "cosine",
         "warmup": 3,
         "evaluate_every": 4,
         "checkpoint_every": 4,
@@ -43,10 +42,9 @@ def cache_home(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def compiled_quickly(factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Spends little on optimising programs that run for a moment, and keeps them for the other tests."""
+def programs_kept(factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps compiled programs for the other tests."""
     settings = {
-        "jax_disable_most_optimizations": True,
         "jax_compilation_cache_dir": str(cache_home(factory) / "selfattn_jax" / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,

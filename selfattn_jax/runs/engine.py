@@ -140,7 +140,7 @@ def judge(experiment: Experiment, state: RunState, batch: Example) -> tuple[Arra
     return value, points, jnp.sum(batch.weights)
 
 
-def one_by_one(device: jax.Device) -> bool:
+def one_by_one(device: Any) -> bool:
     """Whether the runs on a device go one after the other: a CPU gains nothing from `vmap`."""
     return device.platform == "cpu"
 

@@ -76,7 +76,12 @@ def _differences(there: Any, here: Any, path: tuple = ()) -> Iterable[str]:
         for key in dict.fromkeys([*there, *here]):
             yield from _differences(there.get(key), here.get(key), (*path, key))
     elif there != here:
-        yield f"{dotted(path)}: there {json.dumps(there)}, here {json.dumps(here)}"
+        yield f"{dotted(path)}: there {_shown(there)}, here {_shown(here)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def read_config(folder: Path) -> Config:

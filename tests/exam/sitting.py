@@ -7,7 +7,7 @@ the slot's values and the knobs are called in the package; a data mask with a kn
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -59,7 +59,9 @@ def slot_of(entry: Entry) -> str | None:
 def every(holds: Callable[[Entry], Any]) -> pytest.MarkDecorator:
     """Parametrises a test over the entries for which something holds, whatever the catalogue comes to contain."""
     entries = [entry for entry in catalogue.entries if holds(entry)]
-    return pytest.mark.parametrize("entry", [pytest.param(entry, id=f"{entry.kind}-{entry.name}") for entry in entries])
+    parameters = [pytest.param(entry, id=f"{entry.kind}-{entry.name}") for entry in entries]
+    # The scope puts the tests of an entry next to each other, on one worker, which then compiles its program once.
+    return pytest.mark.parametrize("entry", parameters, scope="module")
 
 
 every_piece = every(slot_of)
@@ -150,6 +152,18 @@ def question(entry: Entry, dtype: Any = np.float32) -> Question:
     )
 
 
+def wicked(asked: Question) -> Iterator[Question]:
+    """The question made harder, step by step: zero vectors, ties and a dead row, large scores, nothing but zeros."""
+    yield asked
+    asked.query[0, 1], asked.key[0, 2], asked.key[1, 4] = 0, 0, asked.key[1, 3]
+    asked.mask[1, 2] = False
+    yield asked
+    asked.query[:], asked.key[:] = 100 * asked.query, 100 * asked.key
+    yield asked
+    asked.query[:], asked.key[:], asked.value[:] = 0, 0, 0
+    yield asked
+
+
 def with_keys(tree: Any, keys: Any) -> Any:
     """A question, or a piece's data, with some of the keys alone, or with the keys in another order.
 
@@ -173,14 +187,31 @@ def with_keys(tree: Any, keys: Any) -> Any:
 class Answer(NamedTuple):
     """gradients are by piece (its floating-point leaves), query, key and value."""
 
-    output: jax.Array
-    weights: jax.Array
+    seen: Inspection
     gradients: tuple[list, jax.Array, jax.Array, jax.Array]
+
+    @property
+    def output(self) -> np.ndarray:
+        return np.asarray(self.seen.output)
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.asarray(self.seen.weights)
 
 
 def leaves(answer: Answer) -> list[np.ndarray]:
-    """Everything in an answer."""
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(answer)]
+    """All that is a number wherever the inputs are: output, weights and gradients."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves((answer.output, answer.weights, answer.gradients))]
+
+
+def is_exponential(entry: Entry) -> bool:
+    """Whether a composition with this entry has a log-normaliser: unless the entry is a normaliser without one."""
+    return entry.kind != "normalizers" or hasattr(oracles, f"log_normalizer_{entry.name}")
+
+
+def extras_of(entry: Entry) -> tuple[str, ...]:
+    """What can be seen inside."""
+    return ("weights", "scores", "log_normalizer") if is_exponential(entry) else ("weights", "scores")
 
 
 traced: list[str] = []  # the entry's name for every time that `ask` was traced
@@ -220,12 +251,12 @@ def ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
     def total(floats: list, *arrays: jax.Array) -> tuple[jax.Array, Inspection]:
         given = iter(floats)
         rebuilt = structure.unflatten([next(given) if is_float(leaf) else leaf for leaf in leaves])
-        inside = seen(entry, rebuilt, asked._replace(query=arrays[0], key=arrays[1], value=arrays[2]), ("weights",))
+        inside = seen(entry, rebuilt, asked._replace(query=arrays[0], key=arrays[1], value=arrays[2]), extras_of(entry))
         return jnp.sum(inside.output.astype(asked.cotangent.dtype) * asked.cotangent), inside
 
     floats = [leaf for leaf in leaves if is_float(leaf)]
     gradients, inside = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)(floats, *asked[:3])
-    return Answer(inside.output, inside.weights, gradients)
+    return Answer(inside, gradients)
 
 
 # Marking.

@@ -1,36 +1,20 @@
-"""Derivatives: right where the piece is smooth, finite everywhere."""
+"""Derivatives of both orders and modes, where a piece is smooth."""
 
-import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_jvp, check_vjp
+from numpy.testing import assert_allclose, assert_array_equal
 
 from selfattn_jax.functional.bind import call
+from selfattn_jax.functional.normalizers import log_normalizer
+from tests import oracles
 from tests.exam import sitting
-from tests.exam.sitting import S, T, ask, build_piece, cast, every, every_piece, leaves, question, quick_jit
-
-
-@every_piece
-@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-def test_gradients_are_finite_everywhere(entry, dtype):
-    """At zero vectors, at ties, at dead rows, at large scores, and at all of them together."""
-    piece, asked = build_piece(entry), question(entry, dtype)
-
-    def assert_finite() -> None:
-        assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in leaves(ask(entry, piece, asked)))
-
-    assert_finite()
-    asked.query[0, 1], asked.key[0, 2], asked.key[1, 4] = 0, 0, asked.key[1, 3]
-    asked.mask[1, 2] = False
-    assert_finite()
-    asked.query[:], asked.key[:] = 100 * asked.query, 100 * asked.key
-    assert_finite()
-    asked.query[:], asked.key[:], asked.value[:] = 0, 0, 0
-    assert_finite()
+from tests.exam.sitting import S, T, build_piece, cast, every, question, quick_jit
 
 
 @every(lambda entry: sitting.slot_of(entry) and entry.kind != "masks" and entry.smooth)
@@ -64,16 +48,51 @@ def test_derivatives_of_both_orders_and_modes_are_right(entry):
         check_grads(output, (floats, given))
 
 
-def check_grads(function: Callable, args: tuple, order: int = 2, compiled: Callable | None = None) -> None:
-    """`jax.test_util.check_grads`, forward and reverse, up to an order; every part is compiled, quickly and once."""
+def check_grads(function: Callable, args: tuple, order: int = 2) -> None:
+    """`jax.test_util.check_grads`, forward and reverse, of every order up to `order`, in one program per order."""
 
-    def pulled(args: tuple, cotangent: jax.Array) -> tuple:
-        return jax.vjp(function, *args)[1](cotangent)
+    @quick_jit
+    def derivatives(args: tuple, tangents: tuple, cotangent: Any) -> tuple:
+        return *jax.jvp(function, args, tangents), jax.vjp(function, *args)[1](cotangent)
 
-    pushed = functools.partial(jax.jvp, function)
-    compiled, push, pull = compiled or quick_jit(function), quick_jit(pushed), quick_jit(pulled)
-    check_jvp(compiled, push, args, eps=1e-5)
-    check_vjp(compiled, lambda *args: (compiled(*args), functools.partial(pull, args)), args, eps=1e-5)
+    still = jax.tree.map(np.zeros_like, args)
+    unasked = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, *args))
+
+    def value(*args: Any) -> Any:
+        return derivatives(args, still, unasked)[0]
+
+    def pullback(*args: Any) -> tuple:
+        return value(*args), lambda cotangent: derivatives(args, still, cotangent)[2]
+
+    check_jvp(value, lambda args, tangents: derivatives(args, tangents, unasked)[:2], args, eps=1e-5)
+    check_vjp(value, pullback, args, eps=1e-5)
     if order > 1:
-        check_grads(pushed, (args, args), order - 1, push)
-        check_grads(lambda *args: pulled(args, function(*args)), args, order - 1)
+        check_grads(lambda args, tangents: jax.jvp(function, args, tangents), (args, args), order - 1)
+        check_grads(lambda *args: jax.vjp(function, *args)[1](function(*args)), args, order - 1)
+
+
+@every(lambda entry: entry.kind == "normalizers")
+def test_the_log_normalizer_has_the_weights_as_its_gradient(entry):
+    """∂ log Zₜ / ∂xₜₛ = wₜₛ, and ∂ log Zₜ / ∂sink is what the weights lack to 1."""
+    random = np.random.default_rng(0)
+    scores, mask = (
+        random.normal(size=(3, 4)).astype(np.float32),
+        np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool),
+    )
+    knobs = sitting.own_knobs(build_piece(entry), 0, 0)
+    if not sitting.is_exponential(entry):
+        with pytest.raises(ValueError, match=f"{entry.name} has no log-normaliser; these have: softmax"):
+            log_normalizer(entry.function, scores, mask, **knobs)
+        return
+
+    def total(scores, knobs):
+        logs = log_normalizer(entry.function, scores, mask, **knobs)
+        return jnp.sum(jnp.where(jnp.isfinite(logs), logs, 0)), logs
+
+    (by_scores, by_knobs), logs = quick_jit(jax.grad(total, argnums=(0, 1), has_aux=True))(scores, knobs)
+    weights = np.asarray(entry.function(jnp.asarray(scores), mask, **knobs))
+    assert_allclose(logs, getattr(oracles, f"log_normalizer_{entry.name}")(scores, mask, **knobs), atol=1e-6)
+    assert_allclose(by_scores, weights, atol=1e-6)
+    assert_array_equal(by_scores[1], np.zeros(4))
+    for gradient in jax.tree.leaves(by_knobs):
+        assert_allclose(gradient, (1 - weights.sum(axis=1)).sum(), atol=1e-6)

@@ -31,9 +31,13 @@ def test_equals_a_loop_over_heads_with_repeated_keys(entry, causal):
     inputs = random.normal(size=(B, T, SIZES["width"])).astype(np.float32)
     key_mask = np.arange(T) < np.array([[T], [T - 2]])
     structure, state = nnx.split(layer)
-    run = quick_jit(lambda state, *args: nnx.merge(structure, state)(args[0], key_mask=args[1]))
-    see = quick_jit(lambda state, *args: nnx.merge(structure, state).weights(args[0], key_mask=args[1]))
-    outputs, weights = run(state, inputs, key_mask), see(state, inputs, key_mask)
+
+    @quick_jit
+    def run(state, inputs, key_mask):
+        layer = nnx.merge(structure, state)
+        return layer(inputs, key_mask=key_mask), layer.weights(inputs, key_mask=key_mask)
+
+    outputs, weights = run(state, inputs, key_mask)
 
     for example in range(B):
         query, key, value = (

@@ -154,7 +154,7 @@ def test_embeddings_start_at_one_over_the_root_of_the_width():
 
 @pytest.mark.parametrize("pool", ["mean", "first", "last"])
 def test_pooling_reads_the_data_and_not_the_padding(pool):
-    encoder = make_encoder(pool=pool, vocabulary=None, features=F)
+    encoder = make_encoder(layers=1, pool=pool, vocabulary=None, features=F)
     inputs = np.random.default_rng(1).normal(size=(B, T, F)).astype(np.float32)
     valid = np.array([[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1]], bool)
     padded = np.where(valid[..., None], inputs, np.nan).astype(np.float32)
@@ -183,13 +183,13 @@ def test_a_causal_encoder_does_not_see_what_comes_later():
 
 def test_positions_are_inputs_of_embedding_and_mixer():
     """The same positions for all, or each example its own; rope alone sees none of a common shift, the table does."""
-    encoder = make_encoder(positions=lambda: pieces.Learned(D, 20, rngs=nnx.Rngs(0)))
+    encoder = make_encoder(layers=1, positions=lambda: pieces.Learned(D, 20, rngs=nnx.Rngs(0)))
     own = np.stack([np.arange(T), np.arange(T) + 9]).astype(np.int32)
     together, plain = run(encoder, TOKENS, positions=own), run(encoder, TOKENS)
     assert_allclose(together[0], plain[0], rtol=0, atol=1e-6)
     assert_allclose(together[1], run(encoder, TOKENS, positions=own[1])[1], rtol=0, atol=1e-6)
     assert np.abs(together[1] - plain[1]).max() > 1e-3
-    turned = make_encoder(mixer=lambda: Attention(encode=(sa.encode.rope,)))
+    turned = make_encoder(layers=1, mixer=lambda: Attention(encode=(sa.encode.rope,)))
     assert_allclose(run(turned, TOKENS, positions=own), run(turned, TOKENS), rtol=0, atol=2e-5)
     assert np.abs(run(turned, TOKENS, positions=own[0][::-1].copy()) - run(turned, TOKENS)).max() > 1e-4
 
@@ -220,10 +220,10 @@ def test_a_mixer_without_weights_says_so():
 
 
 def test_dropout_acts_when_there_is_a_key():
-    encoder = make_encoder(mixer=lambda: Attention(dropout=0.5))
+    encoder = make_encoder(layers=1, mixer=lambda: Attention(dropout=0.5))
     structure, state = nnx.split(encoder)
     read = quick_jit(lambda state, rng: nnx.merge(structure, state)(TOKENS, rng=rng))
-    without, key = run(make_encoder(), TOKENS), jax.random.key(0)
+    without, key = run(make_encoder(layers=1), TOKENS), jax.random.key(0)
     assert_allclose(run(encoder, TOKENS), without, rtol=0, atol=1e-6)
     assert_array_equal(read(state, key), read(state, key))
     outputs = [np.asarray(read(state, jax.random.key(seed))) for seed in range(3)] + [np.asarray(without)]
@@ -263,7 +263,7 @@ def learning_mixer(seed=0):
 
 
 def test_the_gradient_reaches_every_parameter():
-    structure, parameters, rest = nnx.split(make_encoder(mixer=learning_mixer, causal=True), nnx.Param, ...)
+    structure, parameters, rest = nnx.split(make_encoder(layers=1, mixer=learning_mixer, causal=True), nnx.Param, ...)
 
     @quick_jit
     def gradient(parameters):
@@ -287,12 +287,10 @@ def encoder_for_linen(rngs):
 def test_linen_gives_the_same_outputs_for_the_same_parameters(maker, arguments, inputs):
     linen, valid = nnx.bridge.to_linen(maker, *arguments), np.arange(T) < np.array([[4], [T]])
     variables = quick_jit(linen.init)(jax.random.key(3), inputs)
-    module = maker(*arguments, rngs=nnx.Rngs(9))
+    module = nnx.eval_shape(lambda: maker(*arguments, rngs=nnx.Rngs(0)))
     nnx.update(module, variables["params"])
     bridged = quick_jit(lambda variables: linen.apply(variables, inputs, key_mask=valid))(variables)
     assert_allclose(bridged, run(module, inputs, key_mask=valid), rtol=0, atol=1e-6)
-    gradient = quick_jit(jax.grad(lambda variables: jnp.sum(linen.apply(variables, inputs) ** 2)))(variables)
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient["params"]))
 
 
 def outputs_and_gradient() -> float:
@@ -313,7 +311,7 @@ def outputs_and_gradient() -> float:
 
 
 def test_modules_are_trees_without_shared_references():
-    """So they run where Flax is heading: without its graph mode."""
+    """So they run where Flax is heading, without its graph mode; the numbers are the same."""
     program = """
         import jax
         jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -13,6 +13,7 @@ from tests.tiny import experiment_of, tiny
 
 RATES = (0.01, 1e30, 0.003)  # nobody survives the second
 STEPS = 20  # of 150: enough to tell runs apart
+COSINE = ("training.steps=150", "training.schedule=cosine")
 DIVERGING = [3, 4, 5]
 
 
@@ -28,7 +29,8 @@ class Trained(NamedTuple):
 
 def nine(*overrides: str) -> engine.Experiment:
     """Three seeds × three learning rates: an odd number of runs for two devices."""
-    return experiment_of(tiny("training.steps=150", f"runs.sweep.training.learning_rate={list(RATES)}", *overrides))
+    sweep = f"runs.sweep.training.learning_rate={list(RATES)}"
+    return experiment_of(tiny(*COSINE, sweep, *overrides))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_what_fills_the_devices_never_appears(trained: Trained, validation: Exam
 def test_a_run_among_others_is_the_same_run_alone(trained: Trained, validation: Example, index: int) -> None:
     run = trained.programs.experiment.runs[index]
     only = (f"runs.seeds=[{run.seed}]", f"training.learning_rate={run.hyperparameters.learning_rate}")
-    alone = Programs(experiment_of(tiny("training.steps=150", *only)))
+    alone = Programs(experiment_of(tiny(*COSINE, *only)))
     states, losses = alone.train(alone.initial(), 0, STEPS)
     assert_close(run_of(states, 0), run_of(trained.after, index))
     together = trained.programs.judge(trained.programs.place(trained.after), validation)
@@ -158,6 +160,19 @@ def test_runs_of_different_seeds_differ_in_initialisation_and_outcome(trained: T
 def test_one_seed_begins_alike_at_every_learning_rate(trained: Trained) -> None:
     assert_same(run_of(trained.before.parameters, 0), run_of(trained.before.parameters, 6))
     assert not np.array_equal(leaves(trained.after.parameters)[0][0], leaves(trained.after.parameters)[0][6])
+
+
+def test_every_step_and_every_seed_has_data_of_its_own_and_every_learning_rate_the_same(trained: Trained) -> None:
+    alike = jax.tree.map(lambda leaf: np.broadcast_to(leaf[:1], leaf.shape), trained.before)
+    alike = alike._replace(alive=trained.before.alive)
+    losses = []
+    for step in (0, 1, 2):
+        _, loss = trained.programs.train(trained.programs.place(alike), step, step + 1)
+        losses.append(loss.reshape(3, 3))
+    rates, seeds = np.asarray(losses).transpose(1, 0, 2), 3
+    np.testing.assert_array_equal(rates[0], rates[1])
+    np.testing.assert_array_equal(rates[0], rates[2])
+    assert len({float(loss) for loss in rates[0].ravel()}) == len(losses) * seeds
 
 
 def test_the_loss_falls(trained: Trained) -> None:

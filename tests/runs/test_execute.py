@@ -398,7 +398,6 @@ def test_a_process_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Pat
     (tmp_path / "config.yaml").write_text(to_yaml(config.resolved()))
     environment = {
         **os.environ,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

@@ -86,6 +86,14 @@ def test_another_run_is_refused_with_the_keys_that_differ(tmp_path: Path) -> Non
     assert read_config(tmp_path) == tiny()
 
 
+def test_a_long_difference_is_cut(tmp_path: Path) -> None:
+    open_run(tmp_path, {"config": None})
+    line = refusal(tmp_path, {"config": {"task": "adding", "model": list(range(100))}}).splitlines()[1]
+    assert line.startswith('  config: there null, here {"task": "adding", "model": [0, 1, 2')
+    assert line.endswith("…")
+    assert len(line) < 100
+
+
 def test_keys_that_need_not_be_the_same_are_written_anew(tmp_path: Path) -> None:
     open_folder(tmp_path, "study.yaml", {"name": "a", "question": "old"}, "study", same=("name",))
     open_folder(tmp_path, "study.yaml", {"name": "a", "question": "new"}, "study", same=("name",))
