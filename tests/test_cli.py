@@ -427,8 +427,9 @@ def test_ctrl_c_stops_a_run_that_the_same_command_finishes(tmp_path_factory: pyt
         while process.poll() is None and not (metrics.exists() and metrics.read_text()):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate()
+        printed, complaints = process.communicate()
     assert process.returncode == 130
+    assert "stopping at the next evaluation; Ctrl-C again stops at once" in printed
     stopped = re.fullmatch(
         r"selfattn: stopped at step (\d+), saved in out: the same command goes on from there\n", complaints
     )

@@ -6,8 +6,8 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,27 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Remembers a first Ctrl-C so that the work can stop at a whole step; a second one stops at once."""
+    """Remembers a first Ctrl-C so that the work can stop at a whole step; a second one stops at once.
 
-    def __init__(self) -> None:
-        self.made = False
+    Args:
+      say: told what the first one leads to, since that may take a while.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self.say, self.made = say, False
 
     def __call__(self, *_: Any) -> None:
         if self.made:
             raise KeyboardInterrupt
         self.made = True
+        with suppress(RuntimeError):  # Ctrl-C came while something else was being written
+            self.say("stopping at the next evaluation; Ctrl-C again stops at once")
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests(say: Callable[[str], None]) -> Iterator[StopRequest]:
     """Listens to Ctrl-C for as long as it lasts."""
-    request = StopRequest()
+    request = StopRequest(say)
     previous = signal.signal(signal.SIGINT, request)
     try:
         yield request
@@ -81,7 +87,7 @@ def execute(config: Config, folder: Path, progress: RunProgress, *, label: str =
         progress.skip(config.training.steps, "was done already")
         return result
     progress.begin(label)
-    with stop_requests() as stop:
+    with stop_requests(progress.say) as stop:
         result = _Session(experiment, folder, progress, stop).work()
     if stop.made:  # too late to stop this run, but not what comes after it
         raise Interrupted(folder, config.training.steps)

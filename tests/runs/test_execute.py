@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from selfattn_jax.config import to_yaml
 from selfattn_jax.config.schema import Config
 from selfattn_jax.runs import checkpoints, execute
 from selfattn_jax.runs.engine import Programs
-from selfattn_jax.runs.execute import Interrupted, StopRequest, stop_requests
+from selfattn_jax.runs.execute import Interrupted, stop_requests
 from selfattn_jax.runs.folder import FolderError, read_config
 from selfattn_jax.runs.progress import RunProgress
 from selfattn_jax.tasks import evaluation_set, identity_hash, shortcut_scores
@@ -201,9 +200,11 @@ def test_a_divergence_is_said_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [4, 8, 12])
 def test_a_run_stopped_by_ctrl_c_ends_as_if_it_had_not_been(tmp_path: Path, finished: Finished, step: int) -> None:
+    progress = Watched(step, press)
     with pytest.raises(Interrupted) as stopped:
-        execute.execute(CONFIG, tmp_path, Watched(step, press))
+        execute.execute(CONFIG, tmp_path, progress)
     assert stopped.value.step == step
+    assert progress.text.getvalue().endswith("stopping at the next evaluation; Ctrl-C again stops at once\n")
     assert str(stopped.value) == f"stopped at step {step}, saved in {tmp_path}: the same command goes on from there"
     assert not (tmp_path / "result.json").exists()
     progress = Watched()
@@ -298,14 +299,27 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path: Path, finished: 
         assert {key: mine[key] for key in known} == pytest.approx(known, rel=1e-5)
 
 
-def test_the_seconds_of_training_add_up_over_stops(tmp_path: Path) -> None:
-    def slowly() -> None:
-        time.sleep(0.3)
+def test_the_seconds_of_training_add_up_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        """It stands still but for what a test lets pass."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(execute, "time", clock)
+
+    def later() -> None:
+        clock.now += 100
         press()
 
     with pytest.raises(Interrupted):
-        execute.execute(CONFIG, tmp_path, Watched(4, slowly))
-    assert execute.execute(CONFIG, tmp_path, Watched())["seconds"] > 0.3
+        execute.execute(CONFIG, tmp_path, Watched(4, later))
+    with pytest.raises(Interrupted):
+        execute.execute(CONFIG, tmp_path, Watched(8, later))
+    assert execute.execute(CONFIG, tmp_path, Watched())["seconds"] == 200
 
 
 # The same and another command.
@@ -357,20 +371,30 @@ def test_ctrl_c_is_given_back_when_a_run_ends_or_fails(tmp_path: Path) -> None:
 
 
 def test_a_first_request_is_remembered_and_a_second_stops_at_once() -> None:
-    with stop_requests() as request:
+    lines: list[str] = []
+    with stop_requests(lines.append) as request:
         assert not request.made
         press()
         assert request.made
         with pytest.raises(KeyboardInterrupt):
             press()
+    assert lines == ["stopping at the next evaluation; Ctrl-C again stops at once"]
 
 
 def test_a_request_of_an_earlier_run_is_none_of_the_next() -> None:
-    with stop_requests():
+    with stop_requests(print):
         press()
-    assert not StopRequest().made
-    with stop_requests() as request:
+    with stop_requests(print) as request:
         assert not request.made
+
+
+def test_ctrl_c_in_the_middle_of_a_line_is_remembered_too() -> None:
+    def busy(line: str) -> None:
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+
+    with stop_requests(busy) as request:
+        press()
+        assert request.made
 
 
 # Real processes.
