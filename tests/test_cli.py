@@ -95,6 +95,10 @@ BAD_CONFIGS = {
         "bad.yaml:1:1  task  unknown name 'ading'; known are multi_query_recall, induction, adding, digits  "
         "did you mean adding?",
     ),
+    "a piece in the wrong slot": (
+        "task: adding\nmodel: {mixer: {biases: [rope]}}\n",
+        "bad.yaml:2:26  model.mixer.biases.0.name  unknown name 'rope'; known are ",
+    ),
     "no task": (
         "model: {width: 8}\n",
         "bad.yaml:1:1  task  missing; needs one of multi_query_recall, induction, adding, digits",

@@ -174,7 +174,8 @@ def test_the_result_repeats_the_last_validation_scores(finished: Finished) -> No
 
 
 def test_the_attention_of_the_best_run_is_kept(finished: Finished) -> None:
-    kept = np.load(finished.folder / "attention.npz")
+    with np.load(finished.folder / "attention.npz") as file:
+        kept = dict(file)
     scores = [run["validation_score"] for run in finished.result["runs"]]
     assert int(kept["run"]) == np.argmin([np.inf if score is None else score for score in scores])
     assert kept["weights"].shape == (1, 1, 8, 8)
