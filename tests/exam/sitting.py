@@ -1,4 +1,4 @@
-"""How an entry of the catalogue sits the exam: built as a config builds it, asked by one program, marked by its oracle.
+"""How an entry of the catalogue sits the exam: built as a config builds it, and asked by one program; `marking` judges.
 
 A new entry joins by itself. It needs an oracle called KIND_NAME in `tests/oracles.py`, whose parameters are called what
 the slot's values and the knobs are called in the package; a data mask with a knob of a new name needs a line in DATA.
@@ -22,6 +22,7 @@ from selfattn_jax import build, catalogue
 from selfattn_jax.catalogue import Entry
 from selfattn_jax.config.schema import Piece
 from selfattn_jax.functional.attend import Inspection
+from selfattn_jax.functional.attend import inspect as inspect_one_head
 from selfattn_jax.functional.bind import Bound, bind, is_lead, lead
 from selfattn_jax.functional.masks import as_mask
 from tests import oracles
@@ -30,7 +31,7 @@ B, T, S, H, G, K, V = 2, 5, 7, 4, 2, 6, 3
 # The length is below S, so that what depends on it (a table, a maximum) is put to the test.
 SIZES = {"heads": H, "groups": G, "width": 16, "key_width": K, "value_width": V, "length": 3, "causal": False}
 
-# Compiling is most of an exam's time. These cut it to a fifth; the programs are too small to run slower for it.
+# Compiling is most of an exam's time. These make it shorter; the programs are too small to run slower for it.
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
@@ -106,6 +107,27 @@ def perturbed(module: Any, random: np.random.Generator) -> Any:
     structure, parameters, rest = nnx.split(module, nnx.Param, ...)
     noisy = jax.tree.map(lambda leaf: np.float32(leaf + 0.3 * random.normal(size=leaf.shape)), parameters)
     return nnx.merge(structure, noisy, rest)
+
+
+def own_knobs(piece: Bound, example: int, head: int) -> dict[str, Any]:
+    """The knobs as one head of one example has them, defaults included; what carries no axis, all have."""
+    index = {"B": example, "H": head}
+
+    def own(knob: Any) -> Any:
+        return np.asarray(knob.array)[tuple(index.get(letter, slice(None)) for letter in knob.letters)]
+
+    parameters = inspect.signature(piece.function).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    taken = {
+        name: jax.tree.map(lambda k: own(k) if is_lead(k) else k, knob, is_leaf=is_lead)
+        for name, knob in piece.knobs.items()
+    }
+    return defaults | taken
+
+
+def one_head(piece: Bound, example: int, head: int) -> Bound:
+    """The piece as one head of one example has it."""
+    return bind(piece.function, **own_knobs(piece, example, head))
 
 
 def cast(tree: Any, dtype: Any) -> Any:
@@ -225,14 +247,9 @@ def slots(entry: Entry, piece: Bound, mask: Any) -> dict[str, Any]:
     return {"mask": mask, str(slot): (piece,) if slot in SEVERAL else piece}
 
 
-def look(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...] = ("weights",)) -> Inspection:
-    """What `inspect` sees."""
-    # A test may change what it asked in place, which JAX may share on a CPU: only when the answer is there.
-    return jax.block_until_ready(_look(entry, piece, asked, want))
-
-
 def ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
-    """Output, extras and gradients. One program per entry and dtype answers nearly the whole exam."""
+    """Output, extras and gradients. One program per entry answers nearly the whole exam."""
+    # A test may change what it asked in place, which JAX may share on a CPU: only when the answer is there.
     return jax.block_until_ready(_ask(entry, piece, asked))
 
 
@@ -248,20 +265,20 @@ def seen(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...]) -> 
     )
 
 
-@functools.partial(quick_jit, static_argnames=("entry", "want"))
-def _look(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...]) -> Inspection:
-    return seen(entry, piece, asked, want)
-
-
 @functools.partial(quick_jit, static_argnames="entry")
 def _ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
     traced.append(entry.name)
+    return _answer(functools.partial(seen, entry, want=extras_of(entry)), piece, asked)
+
+
+def _answer(see: Callable, piece: Bound, asked: Question) -> Answer:
+    """What a function of piece and question sees, and the gradients by all floating-point numbers in them."""
     leaves, structure = jax.tree.flatten(piece)
 
     def total(floats: list, *arrays: jax.Array) -> tuple[jax.Array, Inspection]:
         given = iter(floats)
         rebuilt = structure.unflatten([next(given) if is_float(leaf) else leaf for leaf in leaves])
-        inside = seen(entry, rebuilt, asked._replace(query=arrays[0], key=arrays[1], value=arrays[2]), extras_of(entry))
+        inside = see(rebuilt, asked._replace(query=arrays[0], key=arrays[1], value=arrays[2]))
         return jnp.sum(inside.output.astype(asked.cotangent.dtype) * asked.cotangent), inside
 
     floats = [leaf for leaf in leaves if is_float(leaf)]
@@ -269,80 +286,37 @@ def _ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
     return Answer(inside, gradients)
 
 
-# Marking.
+# Asking one head, which takes a third of the compiling and is enough where the lift has no part in the matter.
 
 
-def oracle_of(kind: str, name: str) -> Callable:
-    """The oracle KIND_NAME. An entry without one fails."""
-    wanted = f"{kind.removesuffix('s')}_{name}"
-    if not hasattr(oracles, wanted):
-        pytest.fail(f"tests/oracles.py has no {wanted}: write it from the equation, in plain loops")
-    return getattr(oracles, wanted)
+def asked_of_head(asked: Question, example: int, head: int) -> Question:
+    """The question that one head of one example gets; `lengths` has no part in it."""
+    group = head // (H // G)
+    query, cotangent = (array[example, :, head] for array in (asked.query, asked.cotangent))
+    key, value = (array[example, :, group] for array in (asked.key, asked.value))
+    return asked._replace(query=query, key=key, value=value, mask=asked.mask[example], cotangent=cotangent)
 
 
-def own_knobs(piece: Bound, example: int, head: int) -> dict[str, Any]:
-    """The knobs as one head of one example has them, defaults included; what carries no axis, all have."""
-    index = {"B": example, "H": head}
-
-    def own(knob: Any) -> Any:
-        return np.asarray(knob.array)[tuple(index.get(letter, slice(None)) for letter in knob.letters)]
-
-    parameters = inspect.signature(piece.function).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
-    taken = {
-        name: jax.tree.map(lambda k: own(k) if is_lead(k) else k, knob, is_leaf=is_lead)
-        for name, knob in piece.knobs.items()
-    }
-    return defaults | taken
-
-
-def one_head(piece: Bound, example: int, head: int) -> Bound:
-    """The piece as one head of one example has it."""
-    return bind(piece.function, **own_knobs(piece, example, head))
-
-
-def expected(entry: Entry, piece: Bound, asked: Question) -> dict[str, np.ndarray]:
-    """What the oracles say, head by head: output [B,T,H,V], weights and scores [B,H,T,S], log_normalizer [B,H,T]."""
-    heads = [[_expected_head(entry, piece, asked, example, head) for head in range(H)] for example in range(B)]
-    stacked = {name: np.array([[head[name] for head in example] for example in heads]) for name in heads[0][0]}
-    return {**stacked, "output": stacked["output"].swapaxes(1, 2)}
-
-
-def _expected_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> dict[str, np.ndarray]:
-    knobs = own_knobs(piece, example, head)
-    oracle, slot = oracle_of(entry.kind, entry.name), slot_of(entry)
-    positions = {"query_positions": asked.query_positions, "key_positions": asked.key_positions}
-    query, key, value = (
-        asked.query[example, :, head],
-        *(a[example, :, head // (H // G)] for a in (asked.key, asked.value)),
+def look_at_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> Inspection:
+    """Output and weights of one head."""
+    return jax.block_until_ready(
+        _look_at_head(entry, one_head(piece, example, head), asked_of_head(asked, example, head))
     )
-    mask = asked.mask[example] & (np.arange(len(key)) < asked.lengths[example])
-    if slot == "mask":
-        mask &= _told(oracle, knobs, **positions)
-
-    calls = {
-        "encode": lambda query, key, *_: _told(oracle, knobs, query=query, key=key, **positions),
-        "score": lambda query, key: _told(oracle, knobs, query=query, key=key, **positions),
-        "modifiers": lambda scores, visible, *_: _told(oracle, knobs, scores=scores, visible=visible, **positions),
-        "biases": lambda *_: _told(oracle, knobs, query=query, key=oracles.zero_hidden(key, mask), **positions),
-        "rowwise": lambda scores, query, mask: _told(oracle, knobs, scores=scores, query=query, mask=mask),
-        "normalizer": lambda scores, mask, visible: _told(oracle, knobs, scores=scores, mask=mask, visible=visible),
-    }
-    plain = {"score": oracles.score_scaled_dot, "normalizer": oracles.normalizer_softmax}
-    pieces = {str(slot): (calls[slot],) if slot in SEVERAL else calls[slot]} if slot in calls else {}
-    head_result = oracles.attend(query, key, value, mask=mask, **positions, **plain | pieces)
-    if slot == "aggregate":
-        value = oracles.zero_hidden(value, mask)
-        head_result["output"] = _told(oracle, knobs, weights=head_result["weights"], value=value, **positions)
-    log_normalizer = getattr(oracles, f"log_normalizer_{entry.name if slot == 'normalizer' else 'softmax'}", None)
-    if log_normalizer is not None:
-        given = knobs if slot == "normalizer" else {}
-        head_result["log_normalizer"] = log_normalizer(head_result["scores"], mask, **given)
-    head_result["scores"] = np.where(mask, head_result["scores"], -np.inf)
-    return head_result
 
 
-def _told(oracle: Callable, knobs: dict[str, Any], **available: Any) -> Any:
-    """Calls an oracle with its knobs and, out of what its slot has, with what its parameters name."""
-    wanted = inspect.signature(oracle).parameters
-    return oracle(**{name: value for name, value in available.items() if name in wanted}, **knobs)
+def ask_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> Answer:
+    """Output, weights and gradients of one head."""
+    return jax.block_until_ready(_ask_head(entry, one_head(piece, example, head), asked_of_head(asked, example, head)))
+
+
+def _seen_by_head(entry: Entry, piece: Bound, asked: Question) -> Inspection:
+    positions = {"query_positions": asked.query_positions, "key_positions": asked.key_positions}
+    return inspect_one_head(*asked[:3], want=("weights",), **positions, **slots(entry, piece, asked.mask))
+
+
+_look_at_head = quick_jit(_seen_by_head, static_argnums=0)
+
+
+@functools.partial(quick_jit, static_argnames="entry")
+def _ask_head(entry: Entry, piece: Bound, asked: Question) -> Answer:
+    return _answer(functools.partial(_seen_by_head, entry), piece, asked)

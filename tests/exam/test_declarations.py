@@ -17,9 +17,6 @@ from selfattn_jax.config.schema import Config
 from tests.exam import sitting
 from tests.exam.sitting import every
 
-MIXER_SLOTS = {"scores": "score", "modifiers": "modifiers", "normalizers": "normalizer", "masks": "mask"}
-POSITION_SLOTS = {"query_key": "encode", "bias": "biases", "rowwise": "rowwise"}
-
 every_entry = every(lambda entry: True)
 every_in_config = every(lambda entry: entry.in_config)
 
@@ -38,7 +35,7 @@ def config_naming(entry: Entry, **knobs: Any) -> dict[str, Any]:
         return {"task": "adding", "model": {{"heads": "heads", "mixers": "mixer"}[entry.kind]: piece}}
     if entry.acts_on == "inputs":
         return {"task": "adding", "model": {"positions": piece}}
-    slot = POSITION_SLOTS[entry.acts_on or ""] if entry.kind == "positions" else MIXER_SLOTS[entry.kind]
+    slot = sitting.slot_of(entry)
     return {"task": "adding", "model": {"mixer": {slot: [piece] if slot in sitting.SEVERAL else piece}}}
 
 
@@ -109,8 +106,7 @@ def test_a_config_may_not_name_what_is_made_of_data(entry):
 
 @every(lambda entry: entry.kind == "positions")
 def test_a_position_in_the_wrong_slot_is_refused(entry):
-    wrong = [slot for acts_on, slot in POSITION_SLOTS.items() if acts_on != entry.acts_on]
-    for slot in wrong:
+    for slot in {"encode", "biases", "rowwise"} - {sitting.slot_of(entry)}:
         with pytest.raises(ConfigError, match=rf"mixer.{slot}.0.name  unknown name '{entry.name}'; known are "):
             read(mixer={slot: [{"name": entry.name}]})
     if entry.acts_on != "inputs":

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tests.exam import sitting
+from tests.exam.marking import oracle_of
 from tests.exam.sitting import build_piece, every
 
 every_input = every(lambda entry: entry.kind == "positions" and entry.acts_on == "inputs")
@@ -15,7 +16,7 @@ POSITIONS = np.int32([2, 0, 1, 2, 0])
 @pytest.mark.parametrize("off_default", [False, True], ids=["as_it_comes", "every_knob_moved"])
 def test_equals_its_oracle(entry, off_default):
     piece = build_piece(entry, off_default=off_default)
-    wanted = sitting.oracle_of(entry.kind, entry.name)(POSITIONS, **sitting.own_knobs(piece, 0, 0))
+    wanted = oracle_of(entry.kind, entry.name)(POSITIONS, **sitting.own_knobs(piece, 0, 0))
     vectors = piece(POSITIONS)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(POSITIONS), sitting.SIZES["width"])

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import selfattn_jax as sa
 from selfattn_jax.functional.bind import bind, is_lead
 from tests.exam import sitting
-from tests.exam.sitting import B, H, S, T, ask, build_piece, every, every_piece, expected, leaves, question
+from tests.exam.marking import expected
+from tests.exam.sitting import B, H, S, T, ask, build_piece, every, every_piece, leaves, question
 
 HIDDEN = [1, 4]
 PERMUTATION = np.random.default_rng(3).permutation(S)
