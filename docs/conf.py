@@ -1,7 +1,51 @@
-"""Sphinx settings: Markdown pages, docstrings as they are written."""
+"""Sphinx settings: Markdown pages, docstrings as they are written, and the catalogue as a page of its own."""
+
+from pathlib import Path
+
+from selfattn_jax import catalogue
 
 project = "selfattn_jax"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 exclude_patterns = ["_build"]
 autodoc_typehints = "none"
+
+
+def write_catalogue(app: object) -> None:
+    """Writes catalogue.md: a table of every kind, from the entries themselves."""
+    lines = [
+        "# The catalogue",
+        "",
+        "What a config can name, and Python can compose. `selfattn list` prints the same.",
+        "",
+    ]
+    for kind in catalogue.KINDS:
+        lines += [f"## {kind}", "", "| name | what it does | goes to | cost | can and needs | knobs | source |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for entry in catalogue.of_kind(kind).values():
+            knobs = ", ".join(entry.knobs()) if entry.in_config else ""
+            cells = (f"`{entry.name}`", entry.summary, f"`{entry.place}`", entry.cost, entry.capabilities, knobs)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, entry.paper)) + " |")
+        lines.append("")
+    (Path(__file__).parent / "catalogue.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def equations_as_written(app: object, what: str, name: str, target: object, options: object, lines: list[str]) -> None:
+    """Makes the indented equations between the first line and the sections literal: |i − j| is no markup."""
+    written: list[str] = []
+    for index, line in enumerate(lines):
+        if line.startswith("  ") and index and not lines[index - 1].strip() and not any(map(is_section, written)):
+            written += ["::", ""]
+        written.append(line)
+    lines[:] = written
+
+
+def is_section(line: str) -> bool:
+    """Whether a line of a docstring begins its arguments or what follows them."""
+    return line.startswith(("Args:", "Returns:", "Raises:", "References:"))
+
+
+def setup(app: object) -> None:
+    """Sphinx calls this."""
+    app.connect("builder-inited", write_catalogue)
+    app.connect("autodoc-process-docstring", equations_as_written, priority=100)  # before the sections are read

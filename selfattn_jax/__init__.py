@@ -10,6 +10,7 @@ One head and one sequence: `sa.attend`. Heads and batch: `sa.attention`. Paramet
 
 from selfattn_jax import heads, modules, tasks
 from selfattn_jax.attention import attention, inspect, mix, mix_weights
+from selfattn_jax.cross_heads import differential_attention, talking_attention
 from selfattn_jax.functional import (
     aggregate,
     biases,
@@ -19,6 +20,8 @@ from selfattn_jax.functional import (
     mixers,
     modifiers,
     normalizers,
+    patterns,
+    relative,
     rowwise,
     scores,
 )
@@ -31,6 +34,7 @@ __all__ = [
     "attention",
     "biases",
     "bind",
+    "differential_attention",
     "embeddings",
     "encode",
     "heads",
@@ -43,7 +47,10 @@ __all__ = [
     "modifiers",
     "modules",
     "normalizers",
+    "patterns",
+    "relative",
     "rowwise",
     "scores",
+    "talking_attention",
     "tasks",
 ]

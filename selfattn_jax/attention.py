@@ -4,19 +4,20 @@ Batch is mapped outside, then groups, then the query heads of a group with keys 
 no key. What carries no batch or head axis (a causal mask, ALiBi's distances) stays one copy under the maps.
 """
 
-from collections.abc import Callable, Collection
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
 from selfattn_jax.functional import masks
-from selfattn_jax.functional.attend import Inspection, attend_composed, compose
+from selfattn_jax.functional.attend import Composition, Inspection, attend_composed, compose
 from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
 from selfattn_jax.functional.masks import Mask, as_mask
+from selfattn_jax.functional.rows import attend_by_rows
 from selfattn_jax.shapes import Array, check_shapes
 
-Implementation = Literal["auto", "dense"]
+Implementation = Literal["auto", "dense", "rows"]
 
 
 def attention(
@@ -43,8 +44,8 @@ def attention(
       lengths: [B] int32: the keys at and past lengths[b] are hidden.
       segments: [B,S] int32, or ([B,T], [B,S]): a query sees the keys of its own segment.
       query_positions: [T] or [B,T] int32.  key_positions: [S] or [B,S] int32.
-      rng: a typed key, for dropout; it is split per example and head.
-      implementation: "dense" forms [T,S]; "auto" chooses.
+      rng: a typed key, for dropout and normalisers that draw; it is split per example and head.
+      implementation: "dense" holds [T,S]; "rows" a block of rows at a time; "auto" is dense.
       **pieces: encode, score, modifiers, biases, rowwise, normalizer, dropout, aggregate: see `compose`. An array knob
         that differs from head to head or example to example says so with `lead`.
 
@@ -52,8 +53,6 @@ def attention(
     Raises: ValueError or TypeError naming the argument, what came and what was wanted.
     References: Vaswani et al. 2017, arXiv:1706.03762.
     """
-    if implementation not in get_args(Implementation):
-        raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
     return inspect(
         query,
         key,
@@ -65,6 +64,7 @@ def attention(
         query_positions=query_positions,
         key_positions=key_positions,
         rng=rng,
+        implementation=implementation,
         **pieces,
     ).output
 
@@ -81,33 +81,60 @@ def inspect(
     query_positions: Array | None = None,
     key_positions: Array | None = None,
     rng: Array | None = None,
+    implementation: Implementation = "auto",
     **pieces: Any,
 ) -> Inspection:
     """Attends like `attention` and returns what happened inside as well; the output is the same.
 
     Args:
-      want: of "weights" [B,H,T,S], "scores" [B,H,T,S] and "log_normalizer" [B,H,T].
+      want: of "weights" [B,H,T,S], "scores" [B,H,T,S], "log_normalizer" [B,H,T] and "entropy" [B,H,T].
       The other arguments are those of `attention`.
 
     Returns: an Inspection; what was not asked for is None.
     Raises: as `attention`.
     """
-    _check_ranks(query, key, value)
+    if implementation not in get_args(Implementation):
+        raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
+    attend = attend_by_rows if implementation == "rows" else attend_composed
+    data = {"lengths": lengths, "segments": segments}
+    context = lifted_context(
+        key, pieces, mask=mask, query_positions=query_positions, key_positions=key_positions, **data
+    )
+
+    def head(context: LiftedContext, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
+        query_positions, key_positions = plain(context.query_positions), plain(context.key_positions)
+        return attend(query, key, value, context.composition, query_positions, key_positions, rng, want)
+
+    out_axes = Inspection(1, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]
+    return lift(head, context, query, key, value, rng, out_axes=out_axes)
+
+
+class LiftedContext(NamedTuple):
+    """What `lift` maps beside query, key and value: a composition, and the positions with the axes that they carry."""
+
+    composition: Composition
+    query_positions: Lead | None
+    key_positions: Lead | None
+
+
+def lifted_context(
+    key: Array,
+    pieces: Mapping[str, Any],
+    *,
+    mask: Any = None,
+    lengths: Array | None = None,
+    segments: Array | tuple[Array, Array] | None = None,
+    query_positions: Array | None = None,
+    key_positions: Array | None = None,
+) -> LiftedContext:
+    """Gathers what `attention` takes beside query, key and value; `pieces` are those of `compose` but the mask."""
     batch, sources = key.shape[0] if key.ndim == 4 else 1, key.shape[-3]
-    composition = compose(mask=_join(_as_mask(mask), _data_mask(lengths, segments, batch, sources)), **pieces)
-    context = (
-        composition,
+    joined = _join(_as_mask(mask), _data_mask(lengths, segments, batch, sources))
+    return LiftedContext(
+        compose(mask=joined, **pieces),
         _as_positions("query_positions", query_positions),
         _as_positions("key_positions", key_positions),
     )
-
-    def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
-        composition, query_positions, key_positions = context
-        positions = _plain(query_positions), _plain(key_positions)
-        return attend_composed(query, key, value, composition, *positions, rng, want)
-
-    out_axes = Inspection(output=1, weights=0, scores=0, log_normalizer=0)  # pyright: ignore[reportArgumentType]
-    return lift(head, context, query, key, value, rng, out_axes=out_axes)
 
 
 def mix(
@@ -132,7 +159,7 @@ def mix(
 
     def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
         mixer, key_mask = context
-        return bind(mixer, causal=causal, key_mask=_plain(key_mask))(query, key, value)
+        return bind(mixer, causal=causal, key_mask=plain(key_mask))(query, key, value)
 
     return lift(head, (bind(mixer), _by_example(key_mask)), query, key, value, None, out_axes=1)
 
@@ -147,7 +174,7 @@ def mix_weights(
 
     def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
         weights, key_mask = context
-        return bind(weights, causal=causal, key_mask=_plain(key_mask))(query, key)
+        return bind(weights, causal=causal, key_mask=plain(key_mask))(query, key)
 
     return lift(head, (bind(weights), _by_example(key_mask)), query, key, key, None, out_axes=0)
 
@@ -179,9 +206,9 @@ def lift(
     query = query.reshape(*query.shape[:2], *shape[1:], query.shape[-1])
     rngs = None if rng is None else jax.random.split(rng, shape)
     context = jax.tree.map(lambda knob: _split_heads(knob, sizes, groups), context, is_leaf=is_lead)
-    per_group = _map(head, "h", (1, None, None, 0), out_axes)
-    per_example = _map(per_group, "G", (1, 1, 1, 0), out_axes)
-    per_batch = _map(per_example, "B", (0, 0, 0, 0), 0)
+    per_group = map_letter(head, "h", (1, None, None, 0), out_axes)
+    per_example = map_letter(per_group, "G", (1, 1, 1, 0), out_axes)
+    per_batch = map_letter(per_example, "B", (0, 0, 0, 0), 0)
     result = per_batch(context, query, key, value, rngs)
     merged = jax.tree.map(
         lambda axis, part: jax.tree.map(lambda array: _merge_heads(array, axis + 1), part),
@@ -192,7 +219,7 @@ def lift(
     return merged if batched else jax.tree.map(lambda array: array[0], merged)
 
 
-def _map(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -> Callable:
+def map_letter(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -> Callable:
     """`vmap` over one letter, which it takes off the array knobs that carry it."""
 
     def mapped(context: Any, *arrays: Array | None) -> Any:
@@ -243,7 +270,8 @@ def _check_ranks(query: Array, key: Array, value: Array) -> None:
             )
 
 
-def _plain(knob: Any) -> Any:
+def plain(knob: Any) -> Any:
+    """An array without what says its axes."""
     return knob.array if is_lead(knob) else knob
 
 

@@ -10,13 +10,13 @@ import optax
 from flax import nnx
 
 from selfattn_jax import catalogue
-from selfattn_jax.catalogue import SIZES, Kind
+from selfattn_jax.catalogue import SIZES
 from selfattn_jax.config.errors import ConfigError, Problem
 from selfattn_jax.config.schema import AllMask, AnyMask, AttentionConfig, Config, ModelConfig, NotMask, TrainingConfig
 from selfattn_jax.functional.bind import bind
-from selfattn_jax.functional.masks import Mask
 from selfattn_jax.heads import Heads
-from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention
+from selfattn_jax.modules import masks
+from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention, as_module
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
 from selfattn_jax.shapes import Array
 from selfattn_jax.tasks import Task
@@ -46,21 +46,21 @@ class _Sizes(NamedTuple):
     causal: bool
 
 
-def make(kind: Kind, config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs | None = None) -> Any:
+def make(slot: str, config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs | None = None) -> Any:
     """Makes what a piece's config names: a module if it has one, else the bound function.
 
     Args:
-      kind: of the catalogue.
+      slot: where it stands in a config: one of the values of `catalogue.SLOTS`.
       config: the piece's config, with its name and knobs.
       sizes: of the model, by the names in `catalogue.SIZES`.
       rngs: for a module's parameters.
     Returns: an NNX module, a bound piece, or what the function of a task or of heads returns.
     Raises: ValueError from the piece itself.
     """
-    entry = catalogue.find(kind, config.name)
+    entry = catalogue.in_slot(slot)[config.name]
     knobs = {name: getattr(config, name) for name in entry.knobs()}
     parameters = {parameter.name: parameter for parameter in entry.parameters()}
-    if entry.module is None and kind not in ("heads", "tasks"):
+    if entry.module is None and slot not in ("heads", "task"):
         return bind(entry.function, **knobs)
     wanted = [
         sizes[name]
@@ -77,7 +77,7 @@ def make_task(config: Config) -> Task:
     Raises: ConfigError at `task` for knobs that do not fit together, or a missing optional package.
     """
     with _at("task"):
-        return make("tasks", config.task, {})
+        return make("task", config.task, {})
 
 
 def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
@@ -95,18 +95,24 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     causal = task.causal if model.causal is None else model.causal
     sizes = _Sizes(heads.count, heads.groups, model.width, heads.key_width, heads.value_width, task.length, causal)
     norm = NORMS[model.block.norm]
+    ids, reach = None, sizes
+    if model.position_ids is not None:
+        with _at("model.position_ids"):
+            ids = make("position_ids", model.position_ids, sizes._asdict(), rngs)
+        reach = sizes._replace(length=ids.maximum)  # a table must hold every position that may be drawn
     positions = None
     if model.positions is not None:
         with _at("model.positions"):
-            positions = make("positions", model.positions, sizes._asdict(), rngs)
+            positions = make("positions", model.positions, reach._asdict(), rngs)
     pre = model.block.placement == "pre"
     return Encoder(
         model.width,
-        [_block(model, heads, sizes, rngs) for _ in range(model.layers)],
+        [_block(model, heads, sizes, depth, rngs) for depth in range(1, model.layers + 1)],
         vocabulary=task.vocabulary,
         features=task.features,
         outputs=task.outputs,
         positions=positions,
+        position_ids=ids,
         pool=model.pool if task.per == "sequence" else None,
         norm=norm if pre else None,
         rngs=rngs,
@@ -132,10 +138,13 @@ def abstract_encoder(config: Config, task: Task) -> Encoder:
     return encoder
 
 
-def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, rngs: nnx.Rngs) -> Block:
+def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, depth: int, rngs: nnx.Rngs) -> Block:
     with _at("model.mixer"):
         mixer = make_mixer(model.mixer, sizes._asdict(), rngs)
-        attention = SelfAttention(model.width, heads, mixer, causal=sizes.causal, rngs=rngs)
+    structure = catalogue.in_slot("heads")[model.heads.name]
+    with _at("model.heads"):
+        layer = structure.layer or SelfAttention
+        attention = layer(model.width, heads, mixer, causal=sizes.causal, depth=depth, rngs=rngs)
     hidden = model.width * model.block.expansion
     mlp = None
     if model.block.mlp == "swiglu":
@@ -156,40 +165,60 @@ def make_mixer(config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attenti
     Returns: an `Attention` or a `Mixer`.
     Raises: ValueError when the mixer cannot do what the model wants of it.
     """
-    entry = catalogue.find("mixers", config.name)
+    entry = catalogue.in_slot("mixer")[config.name]
     if sizes["causal"] and not entry.causal:
         raise ValueError(f"{entry.name} cannot be causal: set model.causal to false, or take another mixer")
     if isinstance(config, AttentionConfig):
         return _attention(config, sizes, rngs)
-    return Mixer(make("mixers", config, sizes, rngs), entry.weights)
+    return Mixer(make("mixer", config, sizes, rngs), entry.weights)
 
 
 def _attention(config: AttentionConfig, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention:
-    def each(kind: Kind, configs: tuple) -> list:
-        return [make(kind, piece, sizes, rngs) for piece in configs]
+    check_encodings(config)
 
+    def each(slot: str, configs: tuple) -> list:
+        return [make(slot, piece, sizes, rngs) for piece in configs]
+
+    replaced = {} if config.aggregate is None else {"aggregate": make("aggregate", config.aggregate, sizes, rngs)}
     return Attention(
-        encode=each("positions", config.encode),
-        score=make("scores", config.score, sizes, rngs),
+        encode=each("encode", config.encode),
+        score=make("score", config.score, sizes, rngs),
         modifiers=each("modifiers", config.modifiers),
-        biases=each("positions", config.biases),
-        rowwise=each("positions", config.rowwise),
+        biases=each("biases", config.biases),
+        rowwise=each("rowwise", config.rowwise),
         mask=None if config.mask is None else make_mask(config.mask, sizes),
-        normalizer=make("normalizers", config.normalizer, sizes, rngs),
+        normalizer=make("normalizer", config.normalizer, sizes, rngs),
         dropout=config.dropout,
+        implementation=config.implementation,
+        **replaced,
     )
 
 
-def make_mask(config: Any, sizes: Mapping[str, Any]) -> Mask:
-    """The mask that a config describes, with its any, all and not."""
+def check_encodings(config: AttentionConfig) -> None:
+    """Refuses an encoding whose meaning the score does not keep.
+
+    Raises: ValueError that names both and the scores that would do.
+    """
+    score = catalogue.in_slot("score")[config.score.name]
+    for piece in config.encode:
+        required = catalogue.in_slot("encode")[piece.name].requires
+        if required is not None and required not in score.keeps:
+            able = [entry.name for entry in catalogue.in_slot("score").values() if required in entry.keeps]
+            raise ValueError(
+                f"{piece.name} needs a score that keeps {required}, so that it depends on the distance alone, which "
+                f"{score.name} does not: take another score ({', '.join(able)}), or another kind of position"
+            )
+
+
+def make_mask(config: Any, sizes: Mapping[str, Any]) -> nnx.Module:
+    """The module that gives the mask a config describes, with its any, all and not."""
     if isinstance(config, NotMask):
-        return ~make_mask(config.negated, sizes)
-    if not isinstance(config, (AnyMask, AllMask)):
-        return make("masks", config, sizes)
-    first, *others = (make_mask(part, sizes) for part in (config.any if isinstance(config, AnyMask) else config.all))
-    for other in others:
-        first = first | other if isinstance(config, AnyMask) else first & other
-    return first
+        return masks.Not(make_mask(config.negated, sizes))
+    if isinstance(config, AnyMask):
+        return masks.AnyOf([make_mask(part, sizes) for part in config.any])
+    if isinstance(config, AllMask):
+        return masks.AllOf([make_mask(part, sizes) for part in config.all])
+    return as_module(make("mask", config, sizes))
 
 
 class Hyperparameters(NamedTuple):

@@ -5,6 +5,8 @@ name, its config is the module's (or the function's) keyword-only parameters, an
 """
 
 import inspect
+import types
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,7 +15,7 @@ from typing import Any, Literal
 
 import jax
 
-from selfattn_jax import heads, tasks
+from selfattn_jax import heads, modules, tasks
 from selfattn_jax.attention import attention
 from selfattn_jax.functional import (
     biases,
@@ -23,17 +25,38 @@ from selfattn_jax.functional import (
     mixers,
     modifiers,
     normalizers,
+    patterns,
+    relative,
     rowwise,
     scores,
 )
-from selfattn_jax.functional.bind import Bound
-from selfattn_jax.modules import pieces
-from selfattn_jax.modules.attention import Attention
+from selfattn_jax.functional.bind import Bound, signature_of
+from selfattn_jax.modules import pieces, positions
 
 Kind = Literal["scores", "modifiers", "normalizers", "positions", "masks", "heads", "mixers", "tasks"]
-ActsOn = Literal["inputs", "query_key", "score", "bias", "rowwise", "value"]
+ActsOn = Literal["inputs", "ids", "query_key", "score", "bias", "rowwise", "value"]
+Transformation = Literal["rotation", "scaling"]
 KINDS: tuple[Kind, ...] = ("scores", "modifiers", "normalizers", "positions", "masks", "heads", "mixers", "tasks")
 SIZES = ("heads", "groups", "width", "key_width", "value_width", "length", "causal")
+
+# Where in a config an entry goes: by what it acts on if that is said, else by its kind.
+SLOTS = {
+    "scores": "score",
+    "modifiers": "modifiers",
+    "normalizers": "normalizer",
+    "masks": "mask",
+    "heads": "heads",
+    "mixers": "mixer",
+    "tasks": "task",
+    "inputs": "positions",
+    "ids": "position_ids",
+    "query_key": "encode",
+    "score": "score",
+    "bias": "biases",
+    "rowwise": "rowwise",
+    "value": "aggregate",
+}
+COMPOSED = ("encode", "score", "modifiers", "biases", "rowwise", "mask", "normalizer", "aggregate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +69,18 @@ class Entry:
       module: the NNX module around it, if it learns or depends on a size of the model.
       paper: its source.
       cost: time per head and sequence, in the letters of `shapes`.
-      acts_on: what an entry of kind positions changes.
+      acts_on: what it changes, where its kind does not say it: what an entry of kind positions changes.
       causal: whether it can be made causal.
       mask: which masks a mixer honours: none, key (padding) or arbitrary.
       positional: whether the order of the keys matters to it.
       smooth: whether its gradients are continuous.
       learns: whether its module has parameters.
+      keeps: what a score does not notice when it happens to queries and keys together: rotation (both turned alike),
+        scaling (what one is multiplied by, the other is divided by).
+      requires: what the score must keep for an entry that acts on queries and keys to say what it means.
+      needs_weights: whether a head structure needs a mixer that has attention weights.
+      surrogate: the function whose derivative it has, where that is not its own.
+      layer: the module of a head structure; None = `modules.SelfAttention`.
       weights: a mixer's effective attention matrix.
       example: values for the knobs without a default, for the exams and the docs.
     """
@@ -67,6 +96,11 @@ class Entry:
     positional: bool = False
     smooth: bool = True
     learns: bool = False
+    keeps: tuple[Transformation, ...] = ()
+    requires: Transformation | None = None
+    needs_weights: bool = False
+    surrogate: Callable | None = None
+    layer: Callable | None = None
     weights: Callable | None = None
     example: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -79,6 +113,21 @@ class Entry:
     def summary(self) -> str:
         """The first line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def slot(self) -> str:
+        """The key of a config that holds it."""
+        return SLOTS[self.acts_on or self.kind]
+
+    @property
+    def place(self) -> str:
+        """The path of that key."""
+        return self.slot if self.slot == "task" else f"model.{'mixer.' if self.slot in COMPOSED else ''}{self.slot}"
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws random numbers (beside dropout, which every composition may have)."""
+        return bool({"uniform", "rng"} & set(signature_of(self.function).needs))
 
     @property
     def maker(self) -> Callable:
@@ -99,16 +148,40 @@ class Entry:
     @property
     def in_config(self) -> bool:
         """Whether a config can name it; a piece that is made of data (padding, segments, array) is for code alone."""
-        return not any(p.annotation is jax.Array for p in self.knobs().values())
+        return not any(_is_data(p.annotation) for p in self.knobs().values())
 
     def described(self) -> dict[str, Any]:
         """What can be said about it as plain data: for `selfattn list` and the docs."""
-        plain = {
-            name: getattr(self, name) for name in ("kind", "name", "summary", "paper", "cost", "acts_on", "in_config")
-        }
-        able = {name: getattr(self, name) for name in ("causal", "mask", "positional", "smooth", "learns")}
+        said = ("kind", "name", "summary", "paper", "cost", "slot", "acts_on", "in_config")
+        able = ("causal", "mask", "positional", "smooth", "stochastic", "learns", "keeps", "requires", "needs_weights")
         knobs = {name: _shown(parameter.default) for name, parameter in self.knobs().items()}
-        return {**plain, **able, "knobs": knobs if self.in_config else {}}
+        described = {name: getattr(self, name) for name in (*said, *able)}
+        return described | {"keeps": list(self.keeps), "knobs": knobs if self.in_config else {}}
+
+    @property
+    def capabilities(self) -> str:
+        """What sets it apart from its kind, in a few words; empty for what is as plain as can be."""
+        words = {
+            "learns": self.learns,
+            "stochastic": self.stochastic,
+            "order matters": self.positional and self.kind not in ("positions", "masks"),
+            "not smooth": not self.smooth,
+            "straight-through": self.surrogate is not None,
+            f"keeps {' and '.join(self.keeps)}": bool(self.keeps),
+            f"needs a score that keeps {self.requires}": self.requires is not None,
+            "needs attention weights": self.needs_weights,
+            "not causal": not self.causal,
+            f"{self.mask} masks only": self.mask != "arbitrary",
+            "Python only": not self.in_config,
+        }
+        return ", ".join(word for word, holds in words.items() if holds)
+
+
+def _is_data(annotation: Any) -> bool:
+    """Whether a knob is for code alone: an array that nothing else may stand for, or a function."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return all(_is_data(part) or part is types.NoneType for part in typing.get_args(annotation))
+    return annotation is jax.Array or annotation is Callable or typing.get_origin(annotation) is Callable
 
 
 def _shown(default: Any) -> Any:
@@ -118,53 +191,128 @@ def _shown(default: Any) -> Any:
     return getattr(default, "__name__", default)
 
 
+def _score(function: Callable, module: Callable | None = None, paper: str = "", **declared: Any) -> Entry:
+    return Entry("scores", function, module, paper, **{"cost": "T·S·K", **declared})
+
+
+def _normalizer(function: Callable, module: Callable | None = None, paper: str = "", **declared: Any) -> Entry:
+    return Entry("normalizers", function, module, paper, **declared)
+
+
+def _inputs(function: Callable, module: Callable, paper: str, **declared: Any) -> Entry:
+    return Entry("positions", function, module, paper, "T·D", "inputs", positional=True, **declared)
+
+
+def _rotary(function: Callable, module: Callable | None, paper: str, **declared: Any) -> Entry:
+    declared = {"requires": "rotation", **declared}
+    return Entry("positions", function, module, paper, "(T+S)·K", "query_key", positional=True, **declared)
+
+
+def _relative(function: Callable, module: Callable, paper: str, cost: str, **declared: Any) -> Entry:
+    return Entry("positions", function, module, paper, cost, positional=True, learns=True, **declared)
+
+
+def _bias(function: Callable, module: Callable, paper: str, **declared: Any) -> Entry:
+    return Entry("positions", function, module, paper, acts_on="bias", positional=True, **declared)
+
+
+def _mask(function: Callable, paper: str = "", module: Callable | None = None, **example: Any) -> Entry:
+    return Entry("masks", function, module, paper, positional=True, example=MappingProxyType(example))
+
+
+def _heads(function: Callable, paper: str, layer: Callable | None = None, **declared: Any) -> Entry:
+    return Entry("heads", function, paper=paper, cost="T·D·H·K", layer=layer, **declared)
+
+
 entries: tuple[Entry, ...] = (
-    Entry("scores", scores.dot, paper="arXiv:1508.04025", cost="T·S·K"),
-    Entry("scores", scores.scaled_dot, paper="arXiv:1706.03762", cost="T·S·K"),
-    Entry("scores", scores.cosine, pieces.Cosine, paper="arXiv:2010.04245", cost="T·S·K", learns=True),
-    Entry("scores", scores.additive, pieces.Additive, paper="arXiv:1409.0473", cost="T·S·F", learns=True),
+    _score(scores.dot, paper="arXiv:1508.04025", keeps=("rotation", "scaling")),
+    _score(scores.scaled_dot, paper="arXiv:1706.03762", keeps=("rotation", "scaling")),
+    _score(scores.cosine, pieces.Cosine, "arXiv:2010.04245", learns=True, keeps=("rotation",)),
+    _score(scores.additive, pieces.Additive, "arXiv:1409.0473", cost="T·S·F", learns=True),
+    _score(scores.concat, pieces.Concat, "arXiv:1508.04025", cost="T·S·F", learns=True),
+    _score(scores.bilinear, pieces.Bilinear, "arXiv:1508.04025", learns=True),
+    _score(scores.squared_distance, paper="arXiv:2006.04710", keeps=("rotation",)),
+    _score(scores.gaussian, pieces.Gaussian, "arXiv:2110.11945", learns=True, keeps=("rotation",)),
+    _score(scores.zero, paper="arXiv:2005.00743", cost="T·S"),
     Entry("modifiers", modifiers.softcap, paper="arXiv:2408.00118"),
     Entry("modifiers", modifiers.temperature, pieces.Temperature, paper="arXiv:1503.02531", learns=True),
     Entry("modifiers", modifiers.log_length, paper="arXiv:2202.12172"),
-    Entry("normalizers", normalizers.softmax, paper="arXiv:1706.03762"),
-    Entry("normalizers", normalizers.softmax_one, paper="Miller 2023"),
-    Entry("normalizers", normalizers.sink, pieces.Sink, paper="arXiv:2309.17453", learns=True),
-    Entry("normalizers", normalizers.sigmoid, pieces.Sigmoid, paper="arXiv:2409.04431"),
-    Entry("normalizers", normalizers.sparsemax, paper="arXiv:1602.02068", cost="T·S·log S", smooth=False),
-    Entry("positions", embeddings.sinusoidal, pieces.Sinusoidal, "arXiv:1706.03762", "T·D", "inputs", positional=True),
+    Entry("modifiers", modifiers.score_mod, paper="arXiv:2412.05496", positional=True),
+    Entry("modifiers", encode.qk_norm, pieces.QkNorm, "arXiv:2302.05442", "(T+S)·K", "query_key", learns=True),
+    _normalizer(normalizers.softmax, paper="arXiv:1706.03762"),
+    _normalizer(normalizers.softmax_one, paper="Miller 2023"),
+    _normalizer(normalizers.sink, pieces.Sink, "arXiv:2309.17453", learns=True),
+    _normalizer(normalizers.scalable_softmax, pieces.ScalableSoftmax, "arXiv:2501.19399", learns=True),
+    _normalizer(normalizers.sparsemax, paper="arXiv:1602.02068", cost="T·S·log S", smooth=False),
+    _normalizer(normalizers.entmax15, paper="arXiv:1905.05702", cost="T·S·log S", smooth=False),
+    _normalizer(normalizers.entmax, pieces.Entmax, "arXiv:1909.00015", smooth=False, learns=True),
+    _normalizer(normalizers.sigmoid, pieces.Sigmoid, "arXiv:2409.04431"),
+    _normalizer(normalizers.relu, pieces.Relu, "arXiv:2309.08586", smooth=False),
+    _normalizer(normalizers.squared_relu, pieces.SquaredRelu, "arXiv:2309.08586", smooth=False),
+    _normalizer(normalizers.softpick, paper="arXiv:2504.20966", smooth=False),
+    _normalizer(normalizers.top_k, paper="arXiv:1912.11637", cost="T·S·log S", smooth=False, example={"count": 3}),
+    _normalizer(normalizers.hard, paper="arXiv:1308.3432", smooth=False, surrogate=normalizers.softmax),
+    _normalizer(normalizers.gumbel_softmax, paper="arXiv:1611.01144"),
+    _normalizer(normalizers.identity, paper="arXiv:2102.11174"),
+    _inputs(embeddings.sinusoidal, positions.Sinusoidal, "arXiv:1706.03762"),
+    _inputs(embeddings.learned, positions.Learned, "arXiv:1705.03122", learns=True),
+    _inputs(embeddings.sinusoidal_2d, positions.Sinusoidal2d, "arXiv:1908.11415", example={"columns": 3}),
+    _inputs(embeddings.learned_2d, positions.Learned2d, "arXiv:2010.11929", learns=True, example={"columns": 3}),
     Entry(
         "positions",
-        embeddings.learned,
-        pieces.Learned,
-        "arXiv:1705.03122",
-        "T·D",
-        "inputs",
+        embeddings.randomised,
+        positions.Randomised,
+        "arXiv:2305.16843",
+        "P·log P",
+        "ids",
         positional=True,
-        learns=True,
+        example={"maximum": 24},
     ),
-    Entry("positions", encode.rope, None, "arXiv:2104.09864", "(T+S)·K", "query_key", positional=True),
-    Entry("positions", biases.alibi, pieces.Alibi, "arXiv:2108.12409", "T·S", "bias", positional=True),
-    Entry(
-        "positions",
-        rowwise.cope,
-        pieces.Cope,
-        "arXiv:2405.18719",
-        "T·(S+P·K)",
-        "rowwise",
-        positional=True,
-        smooth=False,
-        learns=True,
-    ),
-    Entry("masks", masks.causal, paper="arXiv:1706.03762", positional=True),
-    Entry("masks", masks.window, paper="arXiv:2004.05150", positional=True, example={"left": 2, "right": 1}),
-    Entry("masks", masks.prefix, paper="arXiv:1910.10683", positional=True, example={"length": 3}),
+    _rotary(encode.rope, None, "arXiv:2104.09864"),
+    _rotary(encode.rope_linear, None, "arXiv:2306.15595"),
+    _rotary(encode.rope_ntk, None, "arXiv:2309.00071"),
+    _rotary(encode.rope_dynamic_ntk, positions.RopeDynamicNtk, "arXiv:2309.00071"),
+    _rotary(encode.rope_yarn, positions.RopeYarn, "arXiv:2309.00071"),
+    _rotary(encode.rope_llama3, positions.RopeLlama3, "arXiv:2407.21783"),
+    _rotary(encode.xpos, None, "arXiv:2212.10554", requires="scaling"),
+    _rotary(encode.axial_rope, None, "arXiv:2403.13298", example={"columns": 3}),
+    _relative(relative.shaw, positions.Shaw, "arXiv:1803.02155", "T·(S+P)·K", acts_on="score"),
+    _relative(relative.shaw_value, positions.ShawValue, "arXiv:1803.02155", "T·S·(P+V)", acts_on="value"),
+    _relative(relative.transformer_xl, positions.TransformerXl, "arXiv:1901.02860", "T·S·(K+D)", acts_on="score"),
+    _relative(relative.deberta, positions.Deberta, "arXiv:2006.03654", "T·S·K+(T+S)·P·K", acts_on="score"),
+    _bias(biases.alibi, positions.Alibi, "arXiv:2108.12409"),
+    _bias(biases.t5, positions.T5, "arXiv:1910.10683", learns=True),
+    _bias(biases.kerple_log, positions.KerpleLog, "arXiv:2205.09921", learns=True),
+    _bias(biases.kerple_power, positions.KerplePower, "arXiv:2205.09921", learns=True),
+    _bias(biases.fire, positions.Fire, "arXiv:2310.04418", cost="T·S·F", smooth=False, learns=True),
+    _bias(biases.forgetting, positions.Forgetting, "arXiv:2503.02130", learns=True),
+    _relative(rowwise.cope, positions.Cope, "arXiv:2405.18719", "T·(S+P·K)", acts_on="rowwise", smooth=False),
+    _mask(masks.causal, "arXiv:1706.03762"),
+    _mask(masks.window, "arXiv:2004.05150", modules.masks.Window, left=2, right=1),
+    _mask(masks.prefix, "arXiv:1910.10683", length=3),
+    _mask(patterns.dilated, "arXiv:2004.05150", left=1, right=1, dilation=3),
+    _mask(patterns.strided, "arXiv:1904.10509", stride=2),
+    _mask(patterns.fixed, "arXiv:1904.10509", block=3),
+    _mask(patterns.block_local, "arXiv:1802.05751", block=2),
+    _mask(patterns.global_tokens, "arXiv:2004.05150", count=1),
+    _mask(patterns.random_blocks, "arXiv:2007.14062", modules.masks.RandomBlocks, block=2, count=2, maximum=8),
+    _mask(patterns.longformer, "arXiv:2004.05150", window=1),
+    _mask(patterns.bigbird, "arXiv:2007.14062", modules.masks.Bigbird, block=1, maximum=8),
+    _mask(patterns.neighbourhood_2d, "arXiv:2204.07143", rows=4, columns=4, radius=1),
+    _mask(patterns.axial, "arXiv:1912.12180", columns=3),
     Entry("masks", masks.padding),
     Entry("masks", masks.segments, paper="arXiv:2107.02027"),
+    Entry("masks", masks.tree, paper="arXiv:2305.09781", positional=True),
     Entry("masks", masks.array),
-    Entry("heads", heads.multi_head, paper="arXiv:1706.03762"),
-    Entry("heads", heads.grouped, paper="arXiv:2305.13245"),
-    Entry("heads", heads.multi_query, paper="arXiv:1911.02150"),
-    Entry("mixers", attention, Attention, paper="arXiv:1706.03762", cost="T·S·(K+V)"),
+    _heads(heads.multi_head, "arXiv:1706.03762"),
+    _heads(heads.grouped, "arXiv:2305.13245"),
+    _heads(heads.multi_query, "arXiv:1911.02150"),
+    _heads(heads.latent, "arXiv:2405.04434", modules.heads.Latent),
+    _heads(heads.talking, "arXiv:2003.02436", modules.heads.Talking, needs_weights=True),
+    _heads(heads.differential, "arXiv:2410.05258", modules.heads.Differential, needs_weights=True),
+    _heads(heads.gated, "arXiv:2505.06708", modules.heads.Gated),
+    _heads(heads.shared_query_key, "arXiv:2001.04451", modules.heads.SharedQueryKey),
+    Entry("mixers", attention, modules.Attention, paper="arXiv:1706.03762", cost="T·S·(K+V)"),
     Entry("mixers", mixers.linear, None, "arXiv:2006.16236", "(T+S)·K·V", mask="key", weights=mixers.linear_weights),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
@@ -181,6 +329,16 @@ def of_kind(kind: Kind) -> dict[str, Entry]:
     Returns: name → entry, in the catalogue's order.
     """
     return {entry.name: entry for entry in entries if entry.kind == kind}
+
+
+def in_slot(slot: str) -> dict[str, Entry]:
+    """The entries that a key of a config can hold, by name.
+
+    Args:
+      slot: the key: one of the values of SLOTS.
+    Returns: name → entry, in the catalogue's order.
+    """
+    return {entry.name: entry for entry in entries if entry.slot == slot}
 
 
 def find(kind: Kind, name: str) -> Entry:

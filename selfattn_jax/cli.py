@@ -5,12 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
+
+if TYPE_CHECKING:  # what takes long to import, a command imports when it runs
+    from selfattn_jax.config.schema import Config
 
 OVERRIDES = typer.Argument(
     metavar="[KEY=VALUE]...",
@@ -18,6 +22,12 @@ OVERRIDES = typer.Argument(
     "'model.mixer.mask={name: window, left: 8}'.",
 )
 Overrides = Annotated[list[str] | None, OVERRIDES]
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+LESS_MEMORY = (
+    "the device has too little memory: take a smaller training.batch, fewer runs.seeds or a smaller evaluation.batch; "
+    "what was saved before is kept"
+)
 
 app = typer.Typer(
     name="selfattn",
@@ -48,6 +58,8 @@ complaints = Console(stderr=True)
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """One clear message and an exit status, where a user could not do with a traceback."""
+    from jax.errors import JaxRuntimeError
+
     from selfattn_jax.config import ConfigError
     from selfattn_jax.reports.reading import ReportError
     from selfattn_jax.runs.execute import Interrupted
@@ -61,6 +73,10 @@ def _plain_errors() -> Iterator[None]:
         _complain(str(error), 1)
     except OSError as error:
         _complain(f"{error.filename or ''}: {error.strerror or error}; what was saved before is kept".lstrip(": "), 1)
+    except JaxRuntimeError as error:
+        if OUT_OF_MEMORY not in str(error):
+            raise
+        _complain(f"{str(error).splitlines()[0]}\n{LESS_MEMORY}", 1)
     except Interrupted as error:
         _complain(str(error), 130)
     except KeyboardInterrupt:
@@ -153,30 +169,41 @@ def show(
     """Show what a config means and what it costs, without training.
 
     Prints every key with its default written out, then the parameters, operations and bytes of the model, and how many
-    runs the config makes.
+    runs the config makes. What goes into a file or a pipe is a config itself, the costs are comments in it.
 
         selfattn show configs/recall/small.yaml model.width=64
+        selfattn show configs/recall/small.yaml model.width=64 > wide.yaml
     """
     with _plain_errors():
         from selfattn_jax.config import to_yaml
         from selfattn_jax.config.loading import load, located
         from selfattn_jax.costs import model_costs
-        from selfattn_jax.reports.formats import quantity
-        from selfattn_jax.runs.engine import runs_of
 
         loaded, document = load(config, overrides or [])
         with located(document):
             costs = model_costs(loaded)
-        text = to_yaml(loaded.resolved())
-        console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else text)
-        runs = runs_of(loaded)
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        table.add_row("parameters", f"{costs['parameters']:,}")
-        table.add_row("forward", f"{quantity(costs['forward_flops'], 'FLOP')} per sequence")
-        table.add_row("state", f"{quantity(costs['state_bytes'], 'B')} per run: parameters and AdamW's two moments")
-        table.add_row("activations", f"at most {quantity(costs['activation_bytes'], 'B')} per training batch")
-        table.add_row("runs", f"{len(runs)}, {loaded.training.steps} steps each")
-        console.print(table)
+        text, lines = to_yaml(loaded.resolved()), _cost_lines(loaded, costs)
+        if console.is_terminal:
+            table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+            for line in lines.items():
+                table.add_row(*line)
+            console.print(Syntax(text, "yaml", background_color="default"), table)
+        else:  # not by the console: it would break long lines, and take what stands in brackets for markup
+            typer.echo("\n".join([text, *(f"# {name:<11}  {cost}" for name, cost in lines.items())]))
+
+
+def _cost_lines(config: "Config", costs: dict[str, Any]) -> dict[str, str]:
+    """What `show` says of a config's costs, by the name of each."""
+    from selfattn_jax.reports.formats import quantity
+    from selfattn_jax.runs.engine import runs_of
+
+    return {
+        "parameters": f"{costs['parameters']:,}",
+        "forward": f"{quantity(costs['forward_flops'], 'FLOP')} per sequence",
+        "state": f"{quantity(costs['state_bytes'], 'B')} per run: parameters and AdamW's two moments",
+        "activations": f"at most {quantity(costs['activation_bytes'], 'B')} per training batch",
+        "runs": f"{len(runs_of(config))}, {config.training.steps} steps each",
+    }
 
 
 @app.command("list")
@@ -186,8 +213,8 @@ def list_entries(
 ) -> None:
     """List what a config can name: scores, modifiers, normalizers, positions, masks, heads, mixers, tasks.
 
-    Tells of each what it does, what it costs per head and sequence, its knobs and its source. Without a KIND, lists
-    all of them.
+    Tells of each what it does; then the config key it goes to, what it costs per head and sequence, what it can and
+    needs, its knobs, and its source. Without a KIND, lists all of them.
 
         selfattn list normalizers
         selfattn list --json
@@ -209,13 +236,16 @@ def list_entries(
 
 
 def _entry_table(kind: str, entries: list) -> Table:
-    table = Table(title=kind, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "what it does", "cost", "knobs", "source"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    """Two lines for each: what it does; where it goes, what it costs and can, its knobs and its source."""
+    table = Table(
+        title=kind, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), show_header=False
+    )
+    table.add_column("name", no_wrap=True, style="bold")
+    table.add_column("what it does", overflow="fold")
     for entry in entries:
-        described = entry.described()
-        knobs = ", ".join(described["knobs"]) if described["in_config"] else "(data: in Python only)"
-        table.add_row(entry.name, entry.summary, entry.cost, knobs, entry.paper)
+        knobs = f"knobs: {', '.join(entry.knobs())}" if entry.in_config and entry.knobs() else ""
+        facts = (entry.place, entry.cost, entry.capabilities, knobs, entry.paper)
+        table.add_row(entry.name, f"{entry.summary}\n[dim]{' · '.join(escape(fact) for fact in facts if fact)}[/]")
     return table
 
 

@@ -19,6 +19,8 @@ NonNegativeInt = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
+AboveOne = Annotated[float, Gt(1)]
+AtLeastOne = Annotated[float, Ge(1)]
 
 
 def check_shapes(sizes: Mapping[str, int] | None = None, /, **arguments: tuple[ArrayLike, str]) -> dict[str, int]:

@@ -143,7 +143,7 @@ def test_every_slot_of_attention_is_filled_in_order() -> None:
         "Sink",
     ]
     assert mixer.dropout == 0.25
-    assert mixer.mask.__name__ == "window"
+    assert mixer.mask().__name__ == "window"
 
 
 def test_a_mixer_gets_its_knobs() -> None:
@@ -164,7 +164,7 @@ def test_a_mixer_gets_its_knobs() -> None:
     ],
 )  # fmt: skip
 def test_masks_are_combined_as_the_config_says(mask: Any, wanted: Any) -> None:
-    mask = make_mask(config(mixer={"name": "attention", "mask": mask}).model.mixer.mask, {})
+    mask = make_mask(config(mixer={"name": "attention", "mask": mask}).model.mixer.mask, {"heads": 1})()
     positions = jnp.arange(5, dtype=jnp.int32)
     i, j = np.mgrid[:5, :5]
     np.testing.assert_array_equal(evaluate(mask, positions, positions), wanted(i, j))

@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and that every mistake gets one clear message."""
 
+import io
 import json
 import math
 import os
@@ -16,12 +17,15 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
+from jax.errors import JaxRuntimeError
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from selfattn_jax import catalogue, cli
 from selfattn_jax.config import read, to_yaml, validate
 from selfattn_jax.config.schema import Config
 from selfattn_jax.runs import execute, progress
+from selfattn_jax.runs.folder import open_folder
 from tests.tiny import SETTINGS, cache_home, programs_kept, share_programs
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +101,7 @@ BAD_CONFIGS = {
     ),
     "a piece in the wrong slot": (
         "task: adding\nmodel: {mixer: {biases: [rope]}}\n",
-        "bad.yaml:2:26  model.mixer.biases.0.name  unknown name 'rope'; known are ",
+        "bad.yaml:2:26  model.mixer.biases.0  unknown name 'rope'; known are alibi, ",
     ),
     "no task": (
         "model: {width: 8}\n",
@@ -120,6 +124,10 @@ BAD_CONFIGS = {
     "a task longer than the table": (
         "task: {name: adding, length: 9}\nmodel: {positions: {name: learned, maximum: 8}}\n",
         "bad.yaml:2:9  model.positions  maximum must be at least the task's length 9, got 8: a position has no vector",
+    ),
+    "a study": (
+        "name: demo\nbase: tiny.yaml\n",
+        "bad.yaml:2:1  base  is a key of a study, this command takes a config: selfattn compare bad.yaml",
     ),
     "what fails only when it is called": (
         "task: adding\nmodel: {mixer: {encode: [{name: rope, rotated: 3}]}}\n",
@@ -149,6 +157,11 @@ BAD_OVERRIDES = {
     "a number with keys": ("training.steps.x=1", "training.steps.x  training.steps is 12, which has no keys"),
     "no steps": ("training.steps=0", "training.steps  must be greater than 0, got 0"),
     "no seeds": ("runs.seeds=[]", "runs.seeds  must hold at least one item"),
+    "a task": ("task.length=1", "task  length=1: length must be at least 2"),
+    "a piece in the wrong slot": (
+        "model.positions=rope",
+        "model.positions  unknown name 'rope'; known are sinusoidal, learned",
+    ),
     "heads": ("model.heads.count=3", "model.heads  count must divide the width, got count=3 and width=8"),
 }  # fmt: skip
 
@@ -172,12 +185,18 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_a_missing_file_is_named_with_one_like_it() -> None:
-    assert complaint("run", "tiny.yml", status=2) == "tiny.yml  no such file: tiny.yml  did you mean tiny.yaml?"
+    assert complaint("run", "tiny.yml", status=2) == "tiny.yml  no such file  did you mean tiny.yaml?"
     assert complaint("compare", "stud.yaml", status=2).endswith("did you mean study.yaml?")
-    assert complaint("show", ".", status=2).endswith("a directory, not a file: .")
+    assert complaint("show", ".", status=2) == ".  a directory, not a file"
 
 
-@pytest.mark.parametrize("out", ["tiny.yaml", "tiny.yaml/below", "/proc/nothing"])
+@pytest.mark.parametrize("command", ["run tiny.yaml", "compare study.yaml"])
+def test_a_file_is_no_folder_to_write(command: str) -> None:
+    found = complaint(*command.split(), "--out", "tiny.yaml", status=1)
+    assert found == "tiny.yaml: is a file, not a folder: choose another --out"
+
+
+@pytest.mark.parametrize("out", ["tiny.yaml/below", "/proc/nothing"])
 @pytest.mark.parametrize("command", ["run tiny.yaml", "compare study.yaml"])
 def test_a_folder_that_cannot_be_written_is_refused(command: str, out: str) -> None:
     found = complaint(*command.split(), "--out", out, status=1)
@@ -208,6 +227,33 @@ def test_a_full_disk_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch
     assert found == "out/metrics.jsonl: No space left on device; what was saved before is kept"
 
 
+def test_too_little_memory_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 503600001448 bytes.\nAllocations: …")
+
+    monkeypatch.setattr(execute, "execute", full)
+    first, second = complaint("run", "tiny.yaml", status=1).splitlines()
+    assert first == "RESOURCE_EXHAUSTED: Out of memory allocating 503600001448 bytes."
+    for key in ("training.batch", "runs.seeds", "evaluation.batch"):
+        assert key in second
+
+
+def test_other_errors_of_jax_are_bugs_and_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: Any, **__: Any) -> None:
+        raise JaxRuntimeError("INTERNAL: a bug")
+
+    monkeypatch.setattr(execute, "execute", bug)
+    with pytest.raises(JaxRuntimeError, match="INTERNAL"):
+        selfattn("run", "tiny.yaml")
+
+
+def test_a_folder_that_another_process_writes_is_refused() -> None:
+    config = validate(read("tiny.yaml"), Config)
+    with open_folder(Path("out"), "config.yaml", config.resolved(), "run"):
+        found = complaint("run", "tiny.yaml", "--out", "out", status=1)
+    assert found == "out: is being written by another process: wait for it, or choose another --out"
+
+
 def test_an_unknown_kind_is_told_with_the_known_ones() -> None:
     found = complaint("list", "score", status=2)
     assert found == f"command line  KIND  'score' is none of {', '.join(catalogue.KINDS)}"
@@ -228,7 +274,11 @@ BAD_STUDIES = {
         "name: a\nbase: tiny.yaml\nvariants: {a: {model.mixr: linear}}\n",
         "study.yaml:3:16  model.mixr  unknown key  did you mean mixer?",
     ),
-    "a config": ("task: adding\n", "study.yaml:1:1  name  missing; needs text\n"),
+    "a config": (
+        "task: adding\n",
+        "study.yaml:1:1  task  is a key of a config, this command takes a study: selfattn run study.yaml",
+    ),
+    "no name": ("base: tiny.yaml\n", "study.yaml:1:1  name  missing; needs text"),
 }
 
 
@@ -272,7 +322,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_a_run_prints_a_table_and_writes_a_report(ran: Ran) -> None:
-    names = {"config.yaml", "metrics.jsonl", "result.json", "attention.npz", "checkpoints", "report.html"}
+    names = {".lock", "config.yaml", "metrics.jsonl", "result.json", "attention.npz", "checkpoints", "report.html"}
     assert {path.name for path in ran.folder.iterdir()} == names
     assert f"report: {ran.folder / 'report.html'}" in ran.printed
     for word in ("learning rate", "validation", "test", "seeds solved", "0.01", "predict_one", "first_marked"):
@@ -341,14 +391,31 @@ def test_a_study_is_run_and_set_side_by_side() -> None:
 
 def test_show_prints_a_config_that_means_the_same_and_what_it_costs() -> None:
     printed = said("show", "tiny.yaml", "model.mixer.score=cosine")
-    text, costs = printed.split("\n\n", 1)
-    Path("shown.yaml").write_text(text)
+    _, costs = printed.split("\n\n", 1)
+    Path("shown.yaml").write_text(printed)
     shown = validate(read("shown.yaml"), Config)
     assert shown == validate(read("tiny.yaml", ["model.mixer.score=cosine"]), Config)
-    assert re.search(r"^parameters +306 *$", costs, re.MULTILINE)
-    for line in ("forward", "state", "activations", "runs         3, 12 steps each"):
+    assert re.search(r"^# parameters +306$", costs, re.MULTILINE)
+    for line in ("# forward ", "# state ", "# activations ", "# runs         3, 12 steps each\n"):
         assert line in costs
     assert not Path("runs").exists()
+
+
+def test_what_show_prints_into_a_file_is_neither_cut_nor_taken_for_markup() -> None:
+    rates = [round(0.001 * step, 3) for step in range(1, 60)]
+    override = f"runs.sweep.training.learning_rate={rates}"
+    Path("shown.yaml").write_text(said("show", "tiny.yaml", override))
+    assert validate(read("shown.yaml"), Config).runs.sweep.learning_rate == tuple(rates)
+    assert str(rates) in Path("shown.yaml").read_text()
+
+
+def test_show_is_pretty_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(cli, "console", Console(file=text, force_terminal=True, width=100))
+    assert said("show", "tiny.yaml") == ""
+    assert "\x1b[" in text.getvalue()
+    assert re.search(r"^parameters +\d+ *$", text.getvalue(), re.MULTILINE)
+    assert "# parameters" not in text.getvalue()
 
 
 @pytest.mark.parametrize("kind", catalogue.KINDS)
@@ -413,8 +480,8 @@ def test_the_examples_of_the_help_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("run", "show", "list"):
         for line in help_of(command).splitlines():
             words = shlex.split(line) if line.strip().startswith(f"selfattn {command}") else []
-            if "--out" in words:
-                words = words[: words.index("--out")]
+            for end in {"--out", ">"} & set(words):
+                words = words[: words.index(end)]
             if words:
                 said("list" if command == "list" else "show", *words[2:])
 

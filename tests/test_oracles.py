@@ -45,6 +45,18 @@ def test_scores_by_hand():
     assert_allclose(additive, [[2 * math.tanh(4) + 10 * math.tanh(-1)]])
 
 
+def test_more_scores_by_hand():
+    query, key = [[1.0, 2.0]], [[4.0, 6.0], [1.0, 2.0]]
+    assert_allclose(oracles.score_bilinear(query, key, weight=[[1.0, 0.0], [10.0, 100.0]]), [[1284, 421]])
+    assert_allclose(oracles.score_squared_distance(query, key), [[-25 / math.sqrt(2), 0]])
+    assert_allclose(oracles.score_gaussian(query, key, bandwidth=5.0), [[math.exp(-0.5), 1]])
+    assert_allclose(oracles.score_zero(query, key), [[0, 0]])
+    concat = oracles.score_concat(
+        [[1.0]], [[3.0]], weight=[[1.0, 2.0], [10.0, -1.0]], readout=[2.0, 10.0]
+    )  # the tanh of 1 + 30 and of 2 − 3
+    assert_allclose(concat, [[2 * math.tanh(31) + 10 * math.tanh(-1)]])
+
+
 def test_modifiers_by_hand():
     arguments = ([[2.0, -4.0], [2.0, 6.0], [2.0, 6.0]], [2, 1, 0], [0, 1, 2], [0, 1])
     log_two = math.log(2)
@@ -53,6 +65,23 @@ def test_modifiers_by_hand():
     assert_allclose(oracles.modifier_log_length(*arguments, base=4), [[1, -2], [0, 0], [0, 0]])
     softcap = oracles.modifier_softcap(*arguments, cap=2.0)
     assert_allclose(softcap[0], [2 * math.tanh(1), -2 * math.tanh(2)])
+
+
+def test_score_mod_by_hand():
+    arguments = {"scores": [[2.0, -4.0]], "query_positions": [5], "key_positions": [0, 7]}
+    minus = oracles.modifier_score_mod(**arguments, function=lambda x, i, j: x - abs(i - j))
+    assert_allclose(minus, [[-3, -6]])
+    scaled = oracles.modifier_score_mod(**arguments, function=lambda x, i, j, p: x * p["a"], parameters={"a": 3.0})
+    assert_allclose(scaled, [[6, -12]])
+
+
+def test_qk_norm_by_hand():
+    """The root mean square of (1, 7) is 5, that of (3, 3) is 3, and √(0 + ε) is what 0 is divided by."""
+    query, key = oracles.modifier_qk_norm(
+        [[1.0, 7.0], [0.0, 0.0]], [[3.0, 3.0]], query_gain=[5.0, 10.0], key_gain=[2.0, 1.0], epsilon=1e-12
+    )
+    assert_allclose(query, [[1, 14], [0, 0]])
+    assert_allclose(key, [[2, 1]])
 
 
 @pytest.mark.parametrize(
@@ -79,6 +108,50 @@ def test_normalizers_by_hand():
     assert_allclose(row("sigmoid", [1000.0, -1000.0], maximum_length=4), [1, 0])
 
 
+def test_entmax_by_hand():
+    """0.8² + 0.6² = 1 with scores 2(0.8 − 0.6) apart, and 0.6 + 0.4 = 1 with scores (0.6² − 0.4²)/2 apart."""
+    assert_allclose(row("entmax15", [7.4, 7.0]), [0.64, 0.36], atol=1e-13)
+    assert_allclose(row("entmax15", [2.0, 0.0]), [1, 0], atol=1e-13)
+    assert_allclose(row("entmax", [0.1, 0.0], alpha=3.0), [0.6, 0.4], atol=1e-13)
+    assert_allclose(row("entmax15", [2e4, -3.0, 2e4]), [0.5, 0, 0.5], atol=1e-13)
+    assert_allclose(row("entmax", [1.0, 1.0, 1.0], alpha=1.15), [1 / 3] * 3, atol=1e-13)
+
+
+@pytest.mark.parametrize("alpha", [1.2, 1.5, 2.0, 4.0])
+def test_entmax_sums_to_one_and_is_sparsemax_at_two(alpha):
+    scores = np.random.default_rng(0).normal(size=9)
+    assert_allclose(row("entmax", scores, alpha=alpha).sum(), 1, rtol=1e-12)
+    if alpha == 2:
+        assert_allclose(row("entmax", scores, alpha=alpha), row("sparsemax", scores), atol=1e-13)
+
+
+def test_more_normalizers_by_hand():
+    scores = [math.log(2), math.log(3), math.log(5)]
+    assert_allclose(row("scalable_softmax", [1.0, 2.0, 0.0]), np.array([3, 9, 1]) / 13)
+    assert_allclose(row("scalable_softmax", [1.0, 2.0], scale=2.0), np.array([4, 16]) / 20)
+    assert_allclose(row("relu", [2.0, -1.0, 3.0], maximum_length=4), [0.5, 0, 0.75])
+    assert_allclose(row("squared_relu", [2.0, -1.0, 3.0], maximum_length=4), [1, 0, 2.25])
+    assert_allclose(row("softpick", [math.log(3), math.log(0.5), math.log(2.5)], epsilon=0.0), [0.5, 0, 0.375])
+    assert_allclose(row("softpick", [math.log(2), 0.0], epsilon=0.5), [0.5, 0])
+    assert_allclose(row("softpick", [1000.0, 0.0], epsilon=0.0), [1, 0])
+    assert_array_equal(row("softpick", [-1.0, -1000.0]), [0, 0])
+    assert_allclose(row("top_k", scores, count=2), [0, 3 / 8, 5 / 8])
+    assert_allclose(row("top_k", [1.0, 0.0, 0.0, -1.0], count=2)[3], 0)
+    assert_allclose(row("top_k", [0.0, 0.0, 0.0], count=2), [1 / 3] * 3)
+    assert_allclose(row("top_k", scores, count=9), [0.2, 0.3, 0.5])
+    assert_array_equal(row("hard", [1.0, 3.0, 3.0, 2.0]), [0, 0.5, 0.5, 0])
+    assert_array_equal(row("identity", [1.0, -3.0]), [1, -3])
+
+
+def test_gumbel_softmax_by_hand():
+    """u = e^{−1/a} adds ln a to a score, so it weighs a times as much."""
+    plain = oracles.normalizer_gumbel_softmax([[0.0, math.log(3)]], [[True, True]], None, temperature=0.5)
+    assert_allclose(plain, [[0.1, 0.9]])
+    uniform = [[math.exp(-1 / 2), math.exp(-1 / 3), 0.0]]
+    noisy = oracles.normalizer_gumbel_softmax([[0.0, 0.0, math.nan]], [[True, True, False]], uniform)
+    assert_allclose(noisy, [[0.4, 0.6, 0]])
+
+
 @pytest.mark.parametrize(
     ("normalizer", "knobs"),
     [
@@ -86,6 +159,15 @@ def test_normalizers_by_hand():
         ("softmax_one", {}),
         ("sink", {"sink": 2.0}),
         ("sigmoid", {"maximum_length": 4}),
+        ("scalable_softmax", {"scale": 0.5}),
+        ("entmax15", {}),
+        ("entmax", {"alpha": 1.3}),
+        ("relu", {"maximum_length": 4}),
+        ("squared_relu", {"maximum_length": 4}),
+        ("softpick", {}),
+        ("top_k", {"count": 1}),
+        ("hard", {}),
+        ("identity", {}),
         ("sparsemax", {}),
     ],
 )
@@ -103,6 +185,12 @@ def test_log_normalizers_by_hand():
     assert_allclose(oracles.log_normalizer_sink(scores, mask, sink=math.log(4)), [math.log(9), math.log(4)])
 
 
+def test_scalable_log_normalizer_by_hand():
+    scores, mask = [[1.0, 3.0, math.nan], [9.0] * 3], [[True, True, False], [False] * 3]
+    logs = oracles.log_normalizer_scalable_softmax(scores, mask, [2, 0], scale=1.0)
+    assert_allclose(logs, [math.log(2 + 8), -math.inf])
+
+
 def test_masks_by_hand():
     positions = ([0, 1, 2], [0, 1, 2])
     assert_array_equal(oracles.mask_causal(*positions), [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
@@ -115,59 +203,56 @@ def test_masks_by_hand():
     assert_array_equal(oracles.mask_array([0], [0, 1], values=[[False, True]]), [[0, 1]])
 
 
-def test_sinusoidal_by_hand():
-    expected = [[0, 1, 0, 1], [math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]]
-    assert_allclose(oracles.position_sinusoidal([0, 1], 4), expected)
+def drawn(mask):
+    """A mask as text, a line for each query."""
+    return ["".join(".x"[int(may_attend)] for may_attend in queries) for queries in mask]
 
 
-def test_learned_by_hand():
-    rows = oracles.position_learned([1, 0, -1, 2], [[1.0, 2.0], [3.0, 4.0]])
-    assert_array_equal(rows, [[3, 4], [1, 2], [math.nan] * 2, [math.nan] * 2])
+def test_sparse_masks_by_hand():
+    six = (range(6), range(6))
+    assert drawn(oracles.mask_dilated([4], range(8), left=2, right=1)) == ["x.x.x.x."]
+    assert drawn(oracles.mask_dilated([4], range(8), left=1, right=0, dilation=3)) == [".x..x..."]
+    assert drawn(oracles.mask_strided([4], range(9), stride=3)) == [".xxxxxxx."]
+    assert drawn(oracles.mask_strided([0, 5], range(9), stride=4)) == ["xxxxx...x", ".xxxxxxxx"]
+    assert drawn(oracles.mask_fixed([1, 4], range(9), block=4)) == ["xxxx...x.", "...xxxxx."]
+    assert drawn(oracles.mask_fixed([8], range(9), block=4, summary=2)) == ["..xx..xxx"]
+    assert drawn(oracles.mask_block_local(*six, block=2, left=1)) == ["xx...."] * 2 + ["xxxx.."] * 2 + ["..xxxx"] * 2
+    assert drawn(oracles.mask_block_local([0], range(6), block=2, right=1)) == ["xxxx.."]
+    assert drawn(oracles.mask_global_tokens(range(3), range(3), count=1)) == ["xxx", "x..", "x.."]
+    assert drawn(oracles.mask_longformer([4], range(9), window=1, dilation=2)) == ["x.x.x.x.."]
+    assert drawn(oracles.mask_longformer([0, 1, 4], range(6), window=1, count=2)) == ["xxxxxx", "xxxxxx", "xx.xxx"]
+    assert drawn(oracles.mask_tree([0] * 3, range(5), parents=[-1, 0, 0, 1, -1], query_nodes=[3, 2, 4])) == [
+        "xx.x.", "x.x..", "....x",
+    ]  # fmt: skip
 
 
-def test_rope_by_hand():
-    quarter = [[1.0, 2.0, 3.0, 4.0]]
-    half, _ = oracles.position_rope(quarter, quarter, [1], [0], base=100.0, layout="half")
-    cos, sin, slow_cos, slow_sin = math.cos(1), math.sin(1), math.cos(0.1), math.sin(0.1)
-    expected = [cos - 3 * sin, 2 * slow_cos - 4 * slow_sin, sin + 3 * cos, 2 * slow_sin + 4 * slow_cos]
-    assert_allclose(half, [expected])
-    pairs, _ = oracles.position_rope(quarter, quarter, [1], [0], base=100.0, layout="interleaved")
-    expected = [cos - 2 * sin, sin + 2 * cos, 3 * slow_cos - 4 * slow_sin, 3 * slow_sin + 4 * slow_cos]
-    assert_allclose(pairs, [expected])
-    part, unmoved = oracles.position_rope(quarter, quarter, [1], [0], base=100.0, layout="half", rotated=2)
-    assert_allclose(part, [[cos - 2 * sin, sin + 2 * cos, 3, 4]])
-    assert_array_equal(unmoved, quarter)
+def test_random_blocks_by_hand():
+    """Twelve positions in six blocks: as many keys for each query as were drawn, and the same for a block's queries."""
+    mask = oracles.mask_random_blocks(range(14), range(14), block=2, count=2, length=12, seed=3)
+    assert_array_equal(mask.sum(axis=1), [4] * 12 + [0] * 2)
+    assert not mask[:, 12:].any()
+    assert_array_equal(mask[0:12:2], mask[1:12:2])
+    assert_array_equal(mask[:, 0:12:2], mask[:, 1:12:2])
+    blocks = np.random.default_rng((3, 1)).choice(6, 2, replace=False)
+    assert set(np.flatnonzero(mask[2]) // 2) == set(blocks)
+    assert oracles.mask_random_blocks(range(3), range(3), block=2, count=9, length=3).all()
+    assert_array_equal(oracles.mask_random_blocks([5], [4, 1], block=2, count=2, length=12, seed=3), mask[5:6, [4, 1]])
 
 
-@pytest.mark.parametrize("layout", ["half", "interleaved"])
-@pytest.mark.parametrize("rotated", [2, 4])
-def test_rope_keeps_norms_and_sees_only_distances(layout, rotated):
-    random = np.random.default_rng(0)
-    query, key = random.normal(size=(5, 8)), random.normal(size=(6, 8))
-    rope = functools.partial(oracles.position_rope, base=10000.0, layout=layout, rotated=rotated)
-    here = rope(query, key, np.arange(5), np.arange(6))
-    there = rope(query, key, np.arange(5) + 37, np.arange(6) + 37)
-    assert_allclose(np.linalg.norm(here[0], axis=1), np.linalg.norm(query, axis=1))
-    assert_allclose(np.linalg.norm(here[1], axis=1), np.linalg.norm(key, axis=1))
-    assert_allclose(oracles.score_dot(*there), oracles.score_dot(*here), atol=1e-12)
-    assert not np.allclose(oracles.score_dot(*here), oracles.score_dot(query, key))
+def test_bigbird_by_hand():
+    """All four blocks drawn leave nothing out; none drawn leave the neighbours and the first block."""
+    assert oracles.mask_bigbird(range(8), range(8), block=2, length=8, random=4).all()
+    mask = oracles.mask_bigbird(range(8), range(8), block=2, length=8, random=0)
+    assert drawn(mask[::2]) == ["xxxxxxxx", "xxxxxx..", "xxxxxxxx", "xx..xxxx"]
 
 
-def test_alibi_by_hand():
-    assert_allclose(oracles.alibi_slopes(8), [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256])
-    between = [2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
-    assert_allclose(oracles.alibi_slopes(12), [*(2.0**-h for h in range(1, 9)), *between])
-    assert_allclose(oracles.alibi_slopes(1), [2**-8])
-    assert_allclose(oracles.alibi_slopes(3), [2**-4, 2**-8, 2**-2])
-    assert_allclose(oracles.position_alibi([2, 3], [0, 5], slope=0.5), [[-1, -1.5], [-1.5, -1]])
-
-
-def test_cope_by_hand():
-    """Scores of 0 open every gate by half, so positions count visible keys in halves, from the right."""
-    scores, query, embedding = np.zeros((2, 4)), [[1.0], [2.0]], [[10.0], [20.0]]
-    mask = [[True, True, True, False], [False, False, False, False]]
-    expected = [[20, 20, 15, 10], [20, 20, 20, 20]]
-    assert_allclose(oracles.position_cope(scores, query, mask, embedding), expected)
+def test_image_masks_by_hand():
+    """Three rows of four: position 6 is at row 1, column 2; a corner looks at the window that still fits in."""
+    size = {"rows": 3, "columns": 4}
+    near = oracles.mask_neighbourhood_2d([6, 0, 12], range(13), **size, radius=1)
+    assert drawn(near) == [".xxx.xxx.xxx.", "xxx.xxx.xxx..", "." * 13]
+    assert drawn(oracles.mask_neighbourhood_2d([6], range(12), **size, radius=0)) == ["......x....."]
+    assert drawn(oracles.mask_axial([6], range(12), columns=4)) == ["..x.xxxx..x."]
 
 
 def test_attend_composes_in_order():
@@ -185,6 +270,45 @@ def test_attend_composes_in_order():
     assert_allclose(result["scores"][0, :2], [capped, capped - math.log(3)])
     assert_allclose(result["weights"], [[0.75, 0.25, 0], [0, 0, 0]])
     assert_allclose(result["output"], [[2], [0]])
+
+
+def test_attend_gives_positions_to_what_names_them():
+    """One key at distance 1 and one at 0: their rows of the tables are 2 and 1."""
+    result = oracles.attend(
+        [[1.0]], [[0.0], [0.0]], [[0.0], [0.0]],
+        score=functools.partial(oracles.position_shaw, table=[[9.0], [0.0], [math.log(3)]]),
+        aggregate=functools.partial(oracles.position_shaw_value, table=[[9.0], [4.0], [8.0]]),
+        normalizer=oracles.normalizer_softmax, query_positions=[5], key_positions=[5, 6],
+    )  # fmt: skip
+    assert_allclose(result["weights"], [[0.25, 0.75]])
+    assert_allclose(result["output"], [[7]])
+
+
+def test_length_and_entropy_by_hand():
+    mask = [[True, False, False], [False] * 3]
+    assert oracles.length_of(mask, [4, 9], [3, 8, 8]) == 5
+    assert oracles.length_of(mask, [4, 9], [6, 8, 8]) == 7
+    assert oracles.length_of([[False]], [4], [3]) == 0
+    assert_allclose(oracles.entropy([[0.5, 0.5], [1, 0], [0, 0], [-2, 2]]), [math.log(2), 0, 0, math.log(2)])
+
+
+def test_talking_heads_by_hand():
+    """Heads 0 and 1 share the keys; swapped before, each weighs as the other would; after, head 0 takes both."""
+    query, key, value = np.array([[[1.0], [0.0]]]), np.array([[[0.0]], [[math.log(3)]]]), np.array([[[0.0]], [[8.0]]])
+    swap, plain = [[0.0, 1.0], [1.0, 0.0]], np.eye(2)
+    assert_allclose(oracles.heads_talking(query, key, value, None, plain, plain), [[[6], [4]]])
+    assert_allclose(oracles.heads_talking(query, key, value, None, swap, plain), [[[4], [6]]])
+    assert_allclose(oracles.heads_talking(query, key, value, None, plain, [[1.0, 10.0], [0.0, 1.0]]), [[[46], [4]]])
+    hidden = np.array([[False, True]])
+    assert_allclose(oracles.heads_talking(query, key, value, hidden, plain, plain), [[[8], [8]]])
+
+
+def test_differential_by_hand():
+    """One group: the first query of each pair sees (1/4, 3/4) of the values, the second (1/2, 1/2)."""
+    query = np.array([[[1.0], [5.0], [0.0], [1.0]]])
+    key = np.array([[[0.0], [0.0]], [[math.log(3)], [0.0]]])
+    value = np.array([[[0.0]], [[8.0]]])
+    assert_allclose(oracles.heads_differential(query, key, value, None, [0.5, 1.0]), [[[6 - 0.5 * 4], [4 - 4]]])
 
 
 def test_dropout_is_a_stated_hash():

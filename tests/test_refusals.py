@@ -112,10 +112,12 @@ class TestTheRest:
         refused("axes 'S' must have S=7, got [5]", key_positions=jnp.ones(T, jnp.int32))
 
     def test_implementations(self):
-        refused("implementation must be one of auto, dense, got 'fast'", implementation="fast")
+        refused("implementation must be one of auto, dense, rows, got 'fast'", implementation="fast")
 
     def test_extras(self):
-        refused("want knows weights, scores, log_normalizer; got outputs", want=("outputs",), function=sa.inspect)
+        refused(
+            "want knows weights, scores, log_normalizer, entropy; got outputs", want=("outputs",), function=sa.inspect
+        )
         message = "sparsemax has no log-normaliser; these have: softmax, softmax_one, sink"
         refused(message, want=("log_normalizer",), normalizer=sa.normalizers.sparsemax, function=sa.inspect)
 

@@ -68,18 +68,19 @@ class Tree:
 
 def read_text(path: str, place: str, key: str) -> str:
     """The text of a file; `place` and `key` say what named it, for the ConfigError of one that cannot be read."""
+    file_said = "" if place == shown_file(path) else f": {shown_file(path)}"  # nothing is said twice
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise wrong(place, key, f"no such file: {shown_file(path)}", _similar_file(path)) from None
+        raise wrong(place, key, f"no such file{file_said}", _similar_file(path)) from None
     except IsADirectoryError:
-        raise wrong(place, key, f"a directory, not a file: {shown_file(path)}") from None
+        raise wrong(place, key, f"a directory, not a file{file_said}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise wrong(place, key, f"cannot read {shown_file(path)}: {reason}") from None
+        raise wrong(place, key, f"cannot be read ({reason}){file_said}") from None
     if len(content) > LARGEST_FILE:
-        raise wrong(place, key, f"larger than {LARGEST_FILE} bytes, no config: {shown_file(path)}")
+        raise wrong(place, key, f"larger than {LARGEST_FILE} bytes, no config{file_said}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -26,7 +26,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from selfattn_jax import catalogue
-from selfattn_jax.catalogue import ActsOn, Entry, Kind
+from selfattn_jax.attention import Implementation
+from selfattn_jax.catalogue import Entry
 from selfattn_jax.modules.encoder import Placement, Pool
 from selfattn_jax.shapes import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 
@@ -58,12 +59,12 @@ def _distinct(values: tuple) -> tuple:
     return values
 
 
-def _without_arrays(annotation: Any) -> Any:
-    """A knob's type as a config sees it: an array is for code alone."""
+def _as_written(annotation: Any) -> Any:
+    """A knob's type as a config sees it: an array is for code alone, and a tuple is written as a list."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
-        kept = [part for part in typing.get_args(annotation) if part is not jax.Array]
+        kept = [_as_written(part) for part in typing.get_args(annotation) if part is not jax.Array]
         return typing.Union[tuple(kept)]  # noqa: UP007 (the parts are known at run time only)
-    return annotation
+    return Annotated[annotation, _A_LIST] if typing.get_origin(annotation) is tuple else annotation
 
 
 @functools.cache
@@ -77,7 +78,7 @@ def entry_model(entry: Entry) -> type[Strict]:
     fields: dict[str, Any] = {"name": (Literal[entry.name], entry.name)}
     for name, parameter in entry.knobs().items():
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[name] = (_without_arrays(parameter.annotation), default)
+        fields[name] = (_as_written(parameter.annotation), default)
     return create_model(f"{entry.kind}_{entry.name}", __base__=Strict, __doc__=entry.summary, **fields)
 
 
@@ -91,23 +92,21 @@ def _named(default: str | None, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Piece:
-    """The type of a config key that holds one piece: `Annotated[Any, Piece("scores")]`.
+    """The type of a config key that holds one piece: `Annotated[Any, Piece("score")]`.
 
     Attributes:
-      kind: of the catalogue.
-      acts_on: for kind positions, what the piece must act on.
+      slot: of the catalogue's entries that may stand there.
       default: the name that a mapping without one has.
     """
 
-    kind: Kind
-    acts_on: ActsOn | None = None
+    slot: str
     default: str | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         members = [
             AttentionConfig if entry.name == "attention" else entry_model(entry)
-            for entry in catalogue.of_kind(self.kind).values()
-            if entry.in_config and self.acts_on in (None, entry.acts_on)
+            for entry in catalogue.in_slot(self.slot).values()
+            if entry.in_config
         ]
         union = typing.Union[tuple(members)]  # noqa: UP007 (the members are known at run time only)
         chosen = union if len(members) == 1 else Annotated[union, Field(discriminator="name")]
@@ -143,7 +142,7 @@ MaskConfig = Annotated[
     Annotated[AnyMask, Tag("any")]
     | Annotated[AllMask, Tag("all")]
     | Annotated[NotMask, Tag("not")]
-    | Annotated[Any, Piece("masks"), Tag("name")],
+    | Annotated[Any, Piece("mask"), Tag("name")],
     Discriminator(_mask_form),
 ]
 
@@ -152,14 +151,16 @@ class AttentionConfig(Strict):
     """The composition: a piece per slot, in the order in which they act."""
 
     name: Literal["attention"] = "attention"
-    encode: Annotated[tuple[Annotated[Any, Piece("positions", "query_key")], ...], _A_LIST] = ()
-    score: Annotated[Any, Piece("scores", default="scaled_dot")] = "scaled_dot"
+    encode: Annotated[tuple[Annotated[Any, Piece("encode")], ...], _A_LIST] = ()
+    score: Annotated[Any, Piece("score", default="scaled_dot")] = "scaled_dot"
     modifiers: Annotated[tuple[Annotated[Any, Piece("modifiers")], ...], _A_LIST] = ()
-    biases: Annotated[tuple[Annotated[Any, Piece("positions", "bias")], ...], _A_LIST] = ()
-    rowwise: Annotated[tuple[Annotated[Any, Piece("positions", "rowwise")], ...], _A_LIST] = ()
+    biases: Annotated[tuple[Annotated[Any, Piece("biases")], ...], _A_LIST] = ()
+    rowwise: Annotated[tuple[Annotated[Any, Piece("rowwise")], ...], _A_LIST] = ()
     mask: MaskConfig | None = None
-    normalizer: Annotated[Any, Piece("normalizers", default="softmax")] = "softmax"
+    normalizer: Annotated[Any, Piece("normalizer", default="softmax")] = "softmax"
     dropout: Fraction = 0.0
+    aggregate: Annotated[Any, Piece("aggregate")] | None = None
+    implementation: Implementation = "auto"
 
 
 class BlockConfig(Strict):
@@ -177,11 +178,12 @@ class ModelConfig(Strict):
     width: PositiveInt = 64
     layers: PositiveInt = 2
     causal: bool | None = None
-    positions: Annotated[Any, Piece("positions", "inputs")] | None = None
+    positions: Annotated[Any, Piece("positions")] | None = None
+    position_ids: Annotated[Any, Piece("position_ids")] | None = None
     heads: Annotated[Any, Piece("heads", default="multi_head")] = "multi_head"
     block: BlockConfig = BlockConfig()
     pool: Pool = "mean"
-    mixer: Annotated[Any, Piece("mixers", default="attention")] = "attention"
+    mixer: Annotated[Any, Piece("mixer", default="attention")] = "attention"
 
 
 class TrainingConfig(Strict):
@@ -225,7 +227,7 @@ class RunsConfig(Strict):
 class Config(Strict):
     """One experiment: a task, a model, how it is trained, and how often."""
 
-    task: Annotated[Any, Piece("tasks")]
+    task: Annotated[Any, Piece("task")]
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -4,10 +4,12 @@ pydantic names a problem by a location that mixes keys with the labels of unions
 along the model's schema, so that it knows what every part is: a key, an index, or the label of a union's member.
 """
 
+import functools
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -16,8 +18,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from selfattn_jax import catalogue
 from selfattn_jax.config.errors import ConfigError, Path, Problem, dotted, nearest, shown
 from selfattn_jax.config.reading import Document
+from selfattn_jax.config.schema import AttentionConfig, Config, ModelConfig, Piece
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 Schema = Mapping[str, Any]
@@ -44,6 +48,7 @@ RANGES = {
     "string_too_long": "must be at most {max_length} characters long, got {got}",
     "string_pattern_mismatch": "must match {pattern}, got {got}",
 }
+NOUNS = {"positions": "a position encoding", "heads": "a head structure"}
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./ -]*(?<! )")
 SPOKEN = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
@@ -120,7 +125,7 @@ class _Finding:
         if self.kind == "type":
             return f"must be {_either(self.wanted)}, got {shown(self.got)}"
         if self.kind == "name":
-            return f"unknown name {shown(self.got)}; known are {', '.join(self.names)}"
+            return f"unknown name {shown(self.got)}; known are {', '.join(self.names)}{_belongs(self.got)}"
         if self.kind == "unknown" and self._suggestion() is None:
             return f"unknown key; known are {', '.join(self.names)}" if self.names else "unknown key; there are none"
         return self.message
@@ -140,7 +145,8 @@ class _Finding:
                 return str(convert(self.got))
             except ValueError:
                 continue
-        return nearest(self.got, self.names)
+        known_elsewhere = self.kind == "name" and _belongs(self.got)
+        return None if known_elsewhere else nearest(self.got, self.names)
 
 
 class _Translator:
@@ -300,6 +306,39 @@ class _Translator:
         if schema["type"] == "bool":
             return "true", "false"
         return tuple(map(shown, names)) or ((WORDS[schema["type"]],) if schema["type"] in WORDS else ())
+
+
+def _belongs(name: Any) -> str:
+    """What follows an unknown name that the catalogue knows: what it is, and where it goes."""
+    hints = []
+    for entry in (entry for entry in catalogue.entries if entry.name == name):
+        noun = NOUNS.get(entry.kind, f"a {entry.kind.removesuffix('s')}")
+        slots = [key for key, piece in _slots() if piece.slot == entry.slot]
+        if not entry.in_config:
+            hints.append(f"; {name} takes what a config cannot hold: it is for Python code alone")
+        elif slots:
+            hints.append(f"; {name} is {noun}: it goes to {_either(slots)}")
+    return "".join(hints)
+
+
+@functools.cache
+def _slots() -> tuple[tuple[str, Piece], ...]:
+    """Every key of a config that holds pieces of the catalogue, and which."""
+    models = {"": Config, "model.": ModelConfig, "model.mixer.": AttentionConfig}
+    return tuple(
+        (prefix + key, piece)
+        for prefix, model in models.items()
+        for key, field in model.model_fields.items()
+        for part in (field.annotation, *field.metadata)
+        for piece in _pieces(part)
+    )
+
+
+def _pieces(annotation: Any) -> Iterator[Piece]:
+    if isinstance(annotation, Piece):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _pieces(part)
 
 
 def _choices(union: Schema) -> list[Schema]:

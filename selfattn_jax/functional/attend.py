@@ -10,12 +10,13 @@ from selfattn_jax.functional import biases as bias_pieces
 from selfattn_jax.functional.aggregate import matmul
 from selfattn_jax.functional.bind import Bound, bind, call, is_lead, lead
 from selfattn_jax.functional.dropout import dropout as drop
+from selfattn_jax.functional.dropout import uniform
 from selfattn_jax.functional.masks import Mask, as_mask, evaluate
 from selfattn_jax.functional.normalizers import log_normalizer, softmax
 from selfattn_jax.functional.scores import scaled_dot
 from selfattn_jax.shapes import Array, check_shapes
 
-EXTRAS = ("weights", "scores", "log_normalizer")
+EXTRAS = ("weights", "scores", "log_normalizer", "entropy")
 
 
 class Composition(NamedTuple):
@@ -39,6 +40,7 @@ class Inspection(NamedTuple):
     weights: Array | None = None
     scores: Array | None = None
     log_normalizer: Array | None = None
+    entropy: Array | None = None
 
 
 def compose(
@@ -56,15 +58,15 @@ def compose(
     """Gathers the pieces of an attention, checked and bound.
 
     Args:
-      encode: (query, key, query_positions, key_positions) → (query, key), in order.
+      encode: (query, key[, query_positions, key_positions, length]) → (query, key), in order.
       score: (query, key[, query_positions, key_positions]) → [T,S].
       modifiers: (scores[, visible, query_positions, key_positions]) → [T,S], in order.
       biases: ([query, key, ]query_positions, key_positions) → [T,S], added; or arrays [T,S].
       rowwise: (scores, query, mask) → [T,S], in order.
       mask: a Mask, a predicate of (query_positions, key_positions), a bool array [T,S]; True = may attend.
-      normalizer: (scores, mask[, visible]) → weights [T,S].
+      normalizer: (scores, mask[, visible, uniform]) → weights [T,S].
       dropout: rate in [0, 1), on the weights.
-      aggregate: (weights, value) → [T,V].
+      aggregate: (weights, value[, query_positions, key_positions]) → [T,V].
 
     Returns: the composition.
     Raises: TypeError or ValueError naming the slot and what came.
@@ -118,7 +120,7 @@ def attend(
     Args:
       query: [T,K].  key: [S,K].  value: [S,V].
       query_positions: [T] int32, 0 … T−1 unless given.  key_positions: [S] int32, 0 … S−1 unless given.
-      rng: a typed key, for dropout; None = no dropout.
+      rng: a typed key, for dropout and for normalisers that draw; None = neither.
       **pieces: encode, score, modifiers, biases, rowwise, mask, normalizer, dropout, aggregate: see `compose`.
 
     Returns: [T,V], in value's dtype; 0 for a query that may attend to nothing.
@@ -142,8 +144,8 @@ def inspect(
     """Attends like `attend` and returns what happened inside as well; the output is the same.
 
     Args:
-      want: of "weights" [T,S] (before dropout), "scores" [T,S] (as the normaliser gets them, −∞ where masked) and
-        "log_normalizer" [T] (exponential normalisers only).
+      want: of "weights" [T,S] (before dropout), "scores" [T,S] (as the normaliser gets them, −∞ where masked),
+        "log_normalizer" [T] (exponential normalisers only) and "entropy" [T] (of the weights, in nats).
       The other arguments are those of `attend`.
 
     Returns: an Inspection; what was not asked for is None.
@@ -163,41 +165,117 @@ def attend_composed(
     want: Collection[str] = (),
 ) -> Inspection:
     """`inspect` for a composition that is made already; the arguments are those of `inspect`."""
+    positions = checked_positions(query, key, value, query_positions, key_positions, want)
+    mask = mask_of(composition, **positions)
+    query, key, value = prepare(query, key, value, composition, mask.any(axis=1), mask.any(axis=0), **positions)
+    rows = jnp.arange(query.shape[0], dtype=jnp.int32)
+    return attend_prepared(query, key, value, mask, composition, rows=rows, rng=rng, want=want, **positions)
+
+
+def checked_positions(
+    query: Array,
+    key: Array,
+    value: Array,
+    query_positions: Array | None,
+    key_positions: Array | None,
+    want: Collection[str],
+) -> dict[str, Array]:
+    """Checks what one head is given; the positions by name, those not given filled in."""
     sizes = check_shapes(query=(query, "TK"), key=(key, "SK"), value=(value, "SV"))
     unknown = sorted(set(want) - set(EXTRAS))
     if unknown:
         raise ValueError(f"want knows {', '.join(EXTRAS)}; got {', '.join(unknown)}")
-    positions = {
+    return {
         "query_positions": default_positions("query_positions", query_positions, sizes["T"]),
         "key_positions": default_positions("key_positions", key_positions, sizes["S"]),
     }
-    mask = jnp.ones((sizes["T"], sizes["S"]), bool)
+
+
+def mask_of(composition: Composition, *, query_positions: Array, key_positions: Array) -> Array:
+    """The composition's mask [T,S] bool; all True without one."""
+    if composition.mask is None:
+        return jnp.ones((query_positions.shape[0], key_positions.shape[0]), bool)
+    return evaluate(composition.mask, query_positions, key_positions)
+
+
+def prepare(
+    query: Array,
+    key: Array,
+    value: Array,
+    composition: Composition,
+    alive: Array,
+    seen: Array,
+    *,
+    query_positions: Array,
+    key_positions: Array,
+) -> tuple[Array, Array, Array]:
+    """What happens once and in O(T), before any pair is looked at: zeroes what takes part in nothing, and encodes.
+
+    Args:
+      query: [T,K].  key: [S,K].  value: [S,V].
+      composition: from `compose`.
+      alive: [T] bool, the queries that see something.  seen: [S] bool, the keys that something sees.
+      query_positions: [T] int32.  key_positions: [S] int32.
+
+    Returns: query, key and value.
+    """
     if composition.mask is not None:
-        mask = evaluate(composition.mask, **positions)
         # Rows and keys that take part in nothing may hold NaN: they leave before anything multiplies them by 0.
-        query = jnp.where(jnp.any(mask, axis=1)[:, None], query, 0)
-        seen = jnp.any(mask, axis=0)[:, None]
-        key, value = jnp.where(seen, key, 0), jnp.where(seen, value, 0)
+        query = jnp.where(alive[:, None], query, 0)
+        key, value = (jnp.where(seen[:, None], array, 0) for array in (key, value))
+    positions = {"query_positions": query_positions, "key_positions": key_positions}
+    for piece in composition.encode:
+        if "length" in piece.needs and "length" not in positions:
+            last = jnp.maximum(
+                jnp.max(query_positions, where=alive, initial=-1), jnp.max(key_positions, where=seen, initial=-1)
+            )
+            positions["length"] = last + 1
+        query, key = call(piece, "encode", query=query, key=key, **positions)
+    return query, key, value
+
+
+def attend_prepared(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array,
+    composition: Composition,
+    *,
+    rows: Array,
+    query_positions: Array,
+    key_positions: Array,
+    rng: Array | None,
+    want: Collection[str] = (),
+) -> Inspection:
+    """Some rows of an attention whose queries, keys and values are prepared: all that remains is a row's own affair.
+
+    Args:
+      query: [T,K].  key: [S,K].  value: [S,V].  mask: [T,S] bool.
+      composition: from `compose`.
+      rows: [T] int32, the indices of these queries in their sequence: random numbers depend on them.
+      query_positions: [T] int32.  key_positions: [S] int32.
+      rng: a typed key or None.
+      want: extras, as for `inspect`.
+
+    Returns: an Inspection.
+    """
+    positions = {"query_positions": query_positions, "key_positions": key_positions}
     scores = scores_of(query, key, mask, composition, **positions)
-    visible = jnp.sum(mask, axis=1, dtype=jnp.int32)
-    weights = call(composition.normalizer, "normalizer", scores=scores, mask=mask, visible=visible)
-    kept = weights if rng is None else drop(weights, rng, composition.dropout)
-    output = call(composition.aggregate, "aggregate", weights=kept, value=value, **positions)
-    normalizer = composition.normalizer
-    return Inspection(
-        output=output,
-        weights=weights if "weights" in want else None,
-        scores=jnp.where(mask, scores, -jnp.inf) if "scores" in want else None,
-        log_normalizer=log_normalizer(normalizer.function, scores, mask, **normalizer.plain_knobs())
-        if "log_normalizer" in want
-        else None,
-    )
+    weights = weights_of(scores, mask, composition, rows=rows, rng=rng)
+    output = output_of(weights, value, composition, rows=rows, rng=rng, **positions)
+    extras: dict[str, Callable[[], Array]] = {
+        "weights": lambda: weights,
+        "scores": lambda: jnp.where(mask, scores, -jnp.inf),
+        "log_normalizer": lambda: log_normalizer_of(scores, mask, composition, rows=rows, rng=rng),
+        "entropy": lambda: entropy(weights),
+    }
+    return Inspection(output, **{name: extras[name]() for name in want})
 
 
 def scores_of(
     query: Array, key: Array, mask: Array, composition: Composition, *, query_positions: Array, key_positions: Array
 ) -> Array:
-    """The first half of a composition: everything up to the normaliser.
+    """The first part of a composition: everything from the prepared query and key up to the normaliser.
 
     Args:
       query: [T,K].  key: [S,K].  mask: [T,S] bool.
@@ -207,8 +285,6 @@ def scores_of(
     Returns: [T,S], in at least float32; what stands where the mask is False is unspecified.
     """
     positions = {"query_positions": query_positions, "key_positions": key_positions}
-    for piece in composition.encode:
-        query, key = call(piece, "encode", query=query, key=key, **positions)
     scores = call(composition.score, "score", query=query, key=key, **positions)
     visible = jnp.sum(mask, axis=1, dtype=jnp.int32)
     for piece in composition.modifiers:
@@ -218,6 +294,72 @@ def scores_of(
     for piece in composition.rowwise:
         scores = call(piece, "rowwise", scores=scores, query=query, mask=mask)
     return scores
+
+
+def weights_of(scores: Array, mask: Array, composition: Composition, *, rows: Array, rng: Array | None) -> Array:
+    """The second part: scores [T,S] → weights [T,S], before dropout."""
+    return call(composition.normalizer, "normalizer", **_offered(scores, mask, composition, rows, rng))
+
+
+def log_normalizer_of(scores: Array, mask: Array, composition: Composition, *, rows: Array, rng: Array | None) -> Array:
+    """The log-normaliser [T] that belongs to `weights_of`."""
+    offered, normalizer = _offered(scores, mask, composition, rows, rng), composition.normalizer
+    needs = (offered[name] for name in normalizer.needs if name not in ("scores", "mask"))
+    return log_normalizer(normalizer.function, scores, mask, *needs, **normalizer.plain_knobs())
+
+
+def _offered(
+    scores: Array, mask: Array, composition: Composition, rows: Array, rng: Array | None
+) -> dict[str, Array | None]:
+    """What a normaliser may ask for, by name; random numbers only for one that does."""
+    offered = {"scores": scores, "mask": mask, "visible": jnp.sum(mask, axis=1, dtype=jnp.int32), "uniform": None}
+    if rng is not None and "uniform" in composition.normalizer.needs:
+        offered["uniform"] = uniform(rng, rows, _columns(scores))
+    return offered
+
+
+def output_of(
+    weights: Array,
+    value: Array,
+    composition: Composition,
+    *,
+    rows: Array,
+    query_positions: Array,
+    key_positions: Array,
+    rng: Array | None,
+) -> Array:
+    """The last part: dropout, and weights [T,S], value [S,V] → output [T,V]."""
+    rate = composition.dropout
+    if rng is not None and not (isinstance(rate, (int, float)) and rate == 0):
+        weights = drop(weights, rng, rows, _columns(weights), rate)
+    return call(
+        composition.aggregate,
+        "aggregate",
+        weights=weights,
+        value=value,
+        query_positions=query_positions,
+        key_positions=key_positions,
+    )
+
+
+def _columns(scores: Array) -> Array:
+    return jnp.arange(scores.shape[1], dtype=jnp.int32)
+
+
+def entropy(weights: Array) -> Array:
+    """How widely a query attends: from 0 (one key) to ln S (all alike).
+
+      Hₜ = −Σₛ pₜₛ ln pₜₛ        pₜₛ = |wₜₛ| / Σᵣ |wₜᵣ|
+
+    Args:
+      weights: [T,S].
+    Returns: [T], in nats; 0 for a dead row.
+    """
+    sizes = jnp.abs(weights)
+    total = jnp.sum(sizes, axis=-1, keepdims=True)
+    shares = sizes / jnp.where(total > 0, total, 1)
+    there = shares > 0
+    return -jnp.sum(jnp.where(there, shares * jnp.log(jnp.where(there, shares, 1)), 0), axis=-1)
 
 
 def default_positions(name: str, positions: Array | None, size: int) -> Array:

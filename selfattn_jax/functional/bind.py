@@ -167,10 +167,10 @@ register(Bound)
 
 
 @overload
-def bind(function: BoundType, **knobs: Any) -> BoundType: ...
+def bind(function: BoundType, /, **knobs: Any) -> BoundType: ...
 @overload
-def bind(function: Callable, **knobs: Any) -> Bound: ...
-def bind(function: Callable, **knobs: Any) -> Bound:
+def bind(function: Callable, /, **knobs: Any) -> Bound: ...
+def bind(function: Callable, /, **knobs: Any) -> Bound:
     """Sets knobs of a piece and returns a callable that is a pytree of its array and float knobs.
 
     Args:

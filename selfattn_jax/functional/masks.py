@@ -2,8 +2,9 @@
 
     masks.causal & bind(masks.window, left=8) | bind(masks.prefix, length=4)
 
-A mask is a predicate over positions (causal, window, prefix), or holds data with leading T or S (padding, segments,
-array). Your own is any function of (query_positions, key_positions): wrap it in `Mask` to combine it.
+A mask is a predicate over positions (causal, window, prefix; patterns in `patterns`), or holds data with leading T or S
+(padding, segments, tree, array). Your own is any function of (query_positions, key_positions): wrap it in `Mask` to
+combine it. `materialize` and `density` show what a mask lets through.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,15 @@ class Mask(Bound):
 
     def __invert__(self) -> "Mask":
         return Mask(none_of, {"mask": self})
+
+    def shift(self, queries: int = 0, keys: int = 0) -> "Mask":
+        """The mask as it looks from positions moved on: `causal.shift(queries=1)` sees one key further.
+
+        Args:
+          queries: added to the positions of the queries.  keys: added to those of the keys.
+        Returns: the mask.
+        """
+        return Mask(shifted, {"mask": self, "queries": queries, "keys": keys})
 
 
 def as_mask(mask: Any) -> Mask:
@@ -75,6 +85,43 @@ def evaluate(mask: Mask, query_positions: Array, key_positions: Array) -> Array:
     return jnp.broadcast_to(pairs, shape)
 
 
+def materialize(mask: Any, queries: int, keys: int, *, block: int | None = None) -> Array:
+    """What a mask of one head and one sequence lets through, pair by pair or block by block.
+
+    Args:
+      mask: what `as_mask` takes; data of one example, without B and H.
+      queries: T.  keys: S.
+      block: the side of a square block; None = single pairs.
+    Returns: [T,S] bool; or with blocks int32 [⌈T/block⌉,⌈S/block⌉]: 0 = empty, 1 = partial, 2 = full.
+    Raises: ValueError when block is not positive.
+    """
+    pairs = evaluate(as_mask(mask), jnp.arange(queries, dtype=jnp.int32), jnp.arange(keys, dtype=jnp.int32))
+    if block is None:
+        return pairs
+    if block < 1:
+        raise ValueError(f"block must be at least 1, got {block}")
+    rows, columns = -(-queries // block), -(-keys // block)
+
+    def blocks(filler: bool) -> Array:
+        padding = ((0, rows * block - queries), (0, columns * block - keys))
+        return jnp.pad(pairs, padding, constant_values=filler).reshape(rows, block, columns, block)
+
+    # What overhangs the last row and column of blocks makes no block partial.
+    some, every = jnp.any(blocks(False), axis=(1, 3)), jnp.all(blocks(True), axis=(1, 3))
+    return some.astype(jnp.int32) + every.astype(jnp.int32)
+
+
+def density(mask: Any, queries: int, keys: int) -> Array:
+    """The share of the pairs that a mask lets through.
+
+    Args:
+      mask: what `as_mask` takes; data of one example, without B and H.
+      queries: T.  keys: S.
+    Returns: [] float32 in [0, 1].
+    """
+    return jnp.mean(materialize(mask, queries, keys).astype(jnp.float32))
+
+
 def all_of(query_positions: Array, key_positions: Array, /, *, first: Mask, second: Mask) -> Array:
     """Both masks: `first & second`."""
     return _part(first, query_positions, key_positions) & _part(second, query_positions, key_positions)
@@ -88,6 +135,11 @@ def any_of(query_positions: Array, key_positions: Array, /, *, first: Mask, seco
 def none_of(query_positions: Array, key_positions: Array, /, *, mask: Mask) -> Array:
     """Not the mask: `~mask`."""
     return ~_part(mask, query_positions, key_positions)
+
+
+def shifted(query_positions: Array, key_positions: Array, /, *, mask: Mask, queries: int, keys: int) -> Array:
+    """The mask at other positions: `mask.shift(queries, keys)`."""
+    return _part(mask, query_positions + queries, key_positions + keys)
 
 
 def _part(mask: Callable, query_positions: Array, key_positions: Array) -> Array:
@@ -110,7 +162,12 @@ def causal(query_positions: Array, key_positions: Array, /) -> Array:
 
 @Mask
 def window(
-    query_positions: Array, key_positions: Array, /, *, left: NonNegativeInt, right: NonNegativeInt = 0
+    query_positions: Array,
+    key_positions: Array,
+    /,
+    *,
+    left: Array | NonNegativeInt,
+    right: Array | NonNegativeInt = 0,
 ) -> Array:
     """Sees a stretch around itself, both ends included.
 
@@ -118,7 +175,7 @@ def window(
 
     Args:
       query_positions: [T] int32, i.  key_positions: [S] int32, j.
-      left: keys before its own.  right: keys after its own.
+      left: keys before its own.  right: keys after its own. `lead(int32 [H], "H")` for one per head.
     Returns: [T,S] bool.
     References: Beltagy et al. 2020, arXiv:2004.05150.
     """
@@ -168,6 +225,28 @@ def segments(*, query_segments: Array, key_segments: Array) -> Array:
     """
     check_shapes(query_segments=(query_segments, "T"), key_segments=(key_segments, "S"))
     return query_segments[:, None] == key_segments[None, :]
+
+
+@Mask
+def tree(*, parents: Array, query_nodes: Array) -> Array:
+    """Sees its own node of a tree and that node's ancestors: several continuations of one text in one sequence.
+
+      s = query_nodesₜ, or s is an ancestor of it
+
+    Args:
+      parents: [S] int32, the key that comes before each; −1 = none.
+      query_nodes: [T] int32, the key that each query is; `lead(…, "BS")`, `lead(…, "BT")` for one per example.
+    Returns: [T,S] bool.
+    References: Miao et al. 2023 (SpecInfer), arXiv:2305.09781.
+    """
+    check_shapes(parents=(parents, "S"), query_nodes=(query_nodes, "T"))
+    nodes = jnp.arange(parents.shape[0], dtype=parents.dtype)
+    reached = (nodes[:, None] == nodes[None, :]) | (parents[:, None] == nodes[None, :])
+    # Ancestors up to 2ⁿ generations after n squarings.
+    for _ in range(max(parents.shape[0] - 1, 0).bit_length()):
+        paths = reached.astype(jnp.float32)
+        reached = paths @ paths > 0
+    return jnp.take(reached, query_nodes, axis=0, mode="fill", fill_value=False)
 
 
 @Mask

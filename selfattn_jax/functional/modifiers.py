@@ -1,5 +1,9 @@
 """Modifiers: scores → scores [T,S], one pair at a time, before the biases."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from selfattn_jax.shapes import Array, Positive, check_shapes
@@ -50,3 +54,35 @@ def log_length(scores: Array, visible: Array, /) -> Array:
     References: Chiang & Cholak 2022, arXiv:2202.12172.
     """
     return scores * jnp.log(jnp.maximum(visible, 1).astype(scores.dtype))[:, None]
+
+
+def score_mod(
+    scores: Array,
+    query_positions: Array,
+    key_positions: Array,
+    /,
+    *,
+    function: Callable[..., Array],
+    parameters: Any = None,
+) -> Array:
+    """Changes every score by your own function of one score and two positions; gradients flow into its parameters.
+
+      xₜₛ ← function(xₜₛ, i, j[, parameters])        i, j = the positions of query t and key s
+
+    Args:
+      scores: [T,S].  query_positions: [T] int32.  key_positions: [S] int32.
+      function: (score [], query_position [], key_position []) → [], or with `parameters` as a fourth argument.
+      parameters: a pytree of arrays and floats (`lead` says which of their axes are B or H); None = none.
+    Returns: [T,S].
+    Raises: ValueError when the function does not return one number.
+    References: Dong et al. 2024 (FlexAttention), arXiv:2412.05496.
+    """
+    extra = () if parameters is None else (parameters,)
+
+    def one(score: Array, query_position: Array, key_position: Array) -> Array:
+        changed = jnp.asarray(function(score, query_position, key_position, *extra), scores.dtype)
+        check_shapes(score_mod=(changed, ""))
+        return changed
+
+    row = jax.vmap(one, in_axes=(0, None, 0))
+    return jax.vmap(row, in_axes=(0, 0, None))(scores, query_positions, key_positions)

@@ -1,19 +1,46 @@
 """Normalisers: scores [T,S] and mask [T,S] → weights [T,S]; a masked pair has weight exactly 0, a dead row all 0.
 
 Masked scores may be NaN or infinite: they are replaced before any arithmetic, so neither the weights nor a gradient
-sees them. The exponential family also has a log-normaliser, log Zₜ, whose gradient is exact.
+sees them. Three families: *exponential* (a softmax of something: they also have a log-normaliser, log Zₜ, whose
+gradient is exact), *pointwise* (a pair by itself: `sigmoid`, `relu`, `squared_relu`, `identity`), and the others, which
+need a whole row.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.shapes import Array, PositiveInt, check_shapes
+from selfattn_jax.functional.simplex import entmax15_rows, entmax_rows, sparsemax_rows
+from selfattn_jax.shapes import AboveOne, Array, Positive, PositiveInt, check_shapes
+
+# For every exponential normaliser, what makes its exponents and its sink: (scores[, visible, …], knobs) → (x, sink).
+_EXPONENTS: dict[Callable, Callable] = {}
 
 
-def _exponential(scores: Array, mask: Array, sink: Array) -> tuple[Array, Array]:
+def exponential(exponents: Callable) -> Callable:
+    """Makes a normaliser exp(x) / (exp(sink) + Σ exp(x)) of a function that gives x [T,S] and the sink [].
+
+    Args:
+      exponents: (scores, mask, …needs, *, …knobs) → (x, sink); a sink of −∞ is none. A masked x may be anything.
+    Returns: the normaliser, with the signature and the docstring of `exponents`.
+    """
+
+    @functools.wraps(exponents)
+    def normalizer(scores: Array, mask: Array, *needs: Array | None, **knobs: Array | float) -> Array:
+        scores, sink = exponents(scores, mask, *needs, **knobs)
+        return _exponential(scores, mask, sink)[0]
+
+    normalizer.__signature__ = inspect.signature(exponents).replace(return_annotation=Array)  # pyright: ignore
+    _EXPONENTS[normalizer] = exponents
+    return normalizer
+
+
+def _exponential(scores: Array, mask: Array, sink: Array | float) -> tuple[Array, Array]:
     """Weights and log-normaliser [T] of the exponential family, with exp(sink) added to every denominator."""
+    sink = jnp.asarray(sink, scores.dtype)
     largest = jnp.maximum(jnp.max(scores, axis=-1, initial=-jnp.inf, where=mask), sink)
     # A dead row has no largest score: any finite number will do, its weights are zero.
     largest = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
@@ -25,7 +52,31 @@ def _exponential(scores: Array, mask: Array, sink: Array) -> tuple[Array, Array]
     return terms / total[:, None], jnp.where(alive, jnp.log(total) + largest, -jnp.inf)
 
 
-def softmax(scores: Array, mask: Array, /) -> Array:
+def log_normalizer(
+    normalizer: Callable, scores: Array, mask: Array, /, *needs: Array | None, **knobs: Array | float
+) -> Array:
+    """The logarithm of an exponential normaliser's denominator, with exact gradients.
+
+      log Zₜ = log (exp(sink) + Σᵣ exp(xₜᵣ))
+
+    Args:
+      normalizer: an exponential one: softmax, softmax_one, sink, scalable_softmax, gumbel_softmax.
+      scores: [T,S].  mask: [T,S] bool.
+      *needs: what else the normaliser takes by position, such as visible [T] int32.
+      **knobs: the normaliser's own.
+    Returns: [T]; −∞ for a dead row (with a sink: the sink).
+    Raises: ValueError for a normaliser that is not exponential.
+    """
+    if normalizer not in _EXPONENTS:
+        name = getattr(normalizer, "__name__", repr(normalizer))
+        known = ", ".join(function.__name__ for function in _EXPONENTS)
+        raise ValueError(f"{name} has no log-normaliser; these have: {known}")
+    scores, sink = _EXPONENTS[normalizer](scores, mask, *needs, **knobs)
+    return _exponential(scores, mask, sink)[1]
+
+
+@exponential
+def softmax(scores: Array, mask: Array, /) -> tuple[Array, float]:
     """Weights that are positive and sum to 1.
 
       wₜₛ = exp(xₜₛ) / Σᵣ exp(xₜᵣ)
@@ -35,10 +86,25 @@ def softmax(scores: Array, mask: Array, /) -> Array:
     Returns: [T,S].
     References: Bridle 1990; Vaswani et al. 2017, arXiv:1706.03762.
     """
-    return _exponential(scores, mask, _no_sink(scores))[0]
+    return scores, -jnp.inf
 
 
-def sink(scores: Array, mask: Array, /, *, sink: Array | float = 0.0) -> Array:
+@exponential
+def softmax_one(scores: Array, mask: Array, /) -> tuple[Array, float]:
+    """Softmax that may attend to nothing: a sink at 0.
+
+      wₜₛ = exp(xₜₛ) / (1 + Σᵣ exp(xₜᵣ))
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+    Returns: [T,S], summing to less than 1.
+    References: Miller 2023, "Attention is off by one".
+    """
+    return scores, 0.0
+
+
+@exponential
+def sink(scores: Array, mask: Array, /, *, sink: Array | float = 0.0) -> tuple[Array, Array | float]:
     """Softmax with one more score that holds no value: attention that a row does not want can go there.
 
       wₜₛ = exp(xₜₛ) / (exp(sink) + Σᵣ exp(xₜᵣ))
@@ -51,20 +117,48 @@ def sink(scores: Array, mask: Array, /, *, sink: Array | float = 0.0) -> Array:
     References: Xiao et al. 2023, arXiv:2309.17453; OpenAI 2025, arXiv:2508.10925.
     """
     check_shapes(sink=(sink, ""))
-    return _exponential(scores, mask, jnp.asarray(sink, scores.dtype))[0]
+    return scores, sink
 
 
-def softmax_one(scores: Array, mask: Array, /) -> Array:
-    """Softmax that may attend to nothing: a sink at 0.
+@exponential
+def scalable_softmax(
+    scores: Array, mask: Array, visible: Array, /, *, scale: Array | float = 1.0
+) -> tuple[Array, float]:
+    """Softmax that sharpens with the number of visible keys, biases included, so that it does not fade with length.
 
-      wₜₛ = exp(xₜₛ) / (1 + Σᵣ exp(xₜᵣ))
+      wₜₛ = exp(aₜ xₜₛ) / Σᵣ exp(aₜ xₜᵣ)        aₜ = scale · ln nₜ,  nₜ = keys that row t may see
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.  visible: [T] int32.
+      scale: [].
+    Returns: [T,S].
+    Raises: ValueError when scale is not [].
+    References: Nakanishi 2025, arXiv:2501.19399.
+    """
+    check_shapes(scale=(scale, ""))
+    sharpness = jnp.asarray(scale, scores.dtype) * jnp.log(jnp.maximum(visible, 1).astype(scores.dtype))
+    return sharpness[:, None] * jnp.where(mask, scores, 0), -jnp.inf
+
+
+@exponential
+def gumbel_softmax(
+    scores: Array, mask: Array, uniform: Array | None, /, *, temperature: Array | Positive = 1.0
+) -> tuple[Array, float]:
+    """Softmax of noisy scores: a differentiable draw of one key, the harder the lower the temperature.
+
+      wₜ = softmax((xₜ + gₜ) / temperature)        gₜₛ = −ln(−ln uₜₛ),  uₜₛ uniform in (0, 1)
 
     Args:
       scores: [T,S].  mask: [T,S] bool.
-    Returns: [T,S], summing to less than 1.
-    References: Miller 2023, "Attention is off by one".
+      uniform: [T,S] in (0, 1); None (no random key was given) = no noise.
+      temperature: [], above 0.
+    Returns: [T,S].
+    Raises: ValueError when temperature is not [].
+    References: Jang et al. 2016, arXiv:1611.01144.
     """
-    return sink(scores, mask, sink=0.0)
+    check_shapes(temperature=(temperature, ""))
+    noise = 0.0 if uniform is None else -jnp.log(-jnp.log(uniform.astype(scores.dtype)))
+    return (jnp.where(mask, scores, 0) + noise) / jnp.asarray(temperature, scores.dtype), -jnp.inf
 
 
 def sigmoid(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
@@ -82,6 +176,68 @@ def sigmoid(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Ar
     return jnp.where(mask, jax.nn.sigmoid(jnp.where(mask, scores, 0) - shift), 0)
 
 
+def relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
+    """Weights a pair by its positive part: sparse, and nothing is shared out along the row.
+
+      wₜₛ = max(xₜₛ, 0) / n        n = maximum_length
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+      maximum_length: the longest sequence, fixed for training and test, so that padding changes nothing.
+    Returns: [T,S], at least 0, not summing to 1.
+    References: Wortsman et al. 2023, arXiv:2309.08586.
+    """
+    return jax.nn.relu(jnp.where(mask, scores, 0)) / maximum_length
+
+
+def squared_relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
+    """Weights a pair by the square of its positive part.
+
+      wₜₛ = max(xₜₛ, 0)² / n        n = maximum_length
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+      maximum_length: the longest sequence, fixed for training and test, so that padding changes nothing.
+    Returns: [T,S], at least 0, not summing to 1.
+    References: Wortsman et al. 2023, arXiv:2309.08586; Hua et al. 2022, arXiv:2202.10447.
+    """
+    return jnp.square(jax.nn.relu(jnp.where(mask, scores, 0))) / maximum_length
+
+
+def identity(scores: Array, mask: Array, /) -> Array:
+    """Leaves the scores as they are: with `scores.dot`, linear attention without a feature map.
+
+      wₜₛ = xₜₛ
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+    Returns: [T,S], of either sign, not summing to 1.
+    References: Schlag et al. 2021, arXiv:2102.11174.
+    """
+    return jnp.where(mask, scores, 0)
+
+
+def softpick(scores: Array, mask: Array, /, *, epsilon: Positive = 1e-6) -> Array:
+    """A rectified softmax: scores below 0 get weight 0, and a row may attend to nothing; no sink arises.
+
+      wₜₛ = relu(exp(xₜₛ) − 1) / (Σᵣ |exp(xₜᵣ) − 1| + epsilon · exp(m))        m = max(0, max xₜ)
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+      epsilon: keeps the denominator from 0.
+    Returns: [T,S], at least 0, summing to at most 1.
+    References: Zuhri et al. 2025, arXiv:2504.20966.
+    """
+    scores = jnp.where(mask, scores, 0)
+    largest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, initial=0))[:, None]
+    # exp(x − m) − exp(−m) loses all digits of a small x; written with expm1 where that cannot overflow, it does not.
+    rises = jnp.where(
+        scores < 1, jnp.exp(-largest) * jnp.expm1(jnp.minimum(scores, 1)), jnp.exp(scores - largest) - jnp.exp(-largest)
+    )
+    total = jnp.sum(jnp.abs(rises), axis=-1, keepdims=True)
+    return jax.nn.relu(rises) / (total + jnp.asarray(epsilon, scores.dtype))
+
+
 def sparsemax(scores: Array, mask: Array, /) -> Array:
     """The nearest point of the simplex: low scores get weight exactly 0.
 
@@ -92,59 +248,80 @@ def sparsemax(scores: Array, mask: Array, /) -> Array:
     Returns: [T,S], summing to 1.
     References: Martins & Astudillo 2016, arXiv:1602.02068.
     """
-    largest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, initial=-jnp.inf, where=mask, keepdims=True))
-    largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    return _project(jnp.where(mask, scores - largest, -jnp.inf))
+    return sparsemax_rows(_below_zero(scores, mask))
+
+
+def entmax15(scores: Array, mask: Array, /) -> Array:
+    """Halfway between softmax and sparsemax: low scores get weight exactly 0, more gently.
+
+      wₜ = max(xₜ / 2 − τₜ, 0)²        τₜ such that Σₛ wₜₛ = 1
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+    Returns: [T,S], summing to 1.
+    References: Peters et al. 2019, arXiv:1905.05702.
+    """
+    return entmax15_rows(_below_zero(scores, mask))
+
+
+def entmax(scores: Array, mask: Array, /, *, alpha: Array | AboveOne = 1.5) -> Array:
+    """From softmax (alpha → 1) over entmax15 (1.5) to sparsemax (2) and beyond: how sparse can be learned.
+
+      wₜ = max((alpha − 1) xₜ − τₜ, 0)^(1/(alpha−1))        τₜ such that Σₛ wₜₛ = 1
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+      alpha: [], above 1.
+    Returns: [T,S], summing to 1.
+    Raises: ValueError when alpha is not [].
+    References: Correia et al. 2019, arXiv:1909.00015.
+    """
+    check_shapes(alpha=(alpha, ""))
+    return entmax_rows(_below_zero(scores, mask), jnp.asarray(alpha, scores.dtype))
+
+
+def top_k(scores: Array, mask: Array, /, *, count: PositiveInt) -> Array:
+    """Softmax over the largest scores of a row; ties at the edge all stay.
+
+      wₜ = softmax of xₜ over {s : xₜₛ ≥ the count-th largest visible score}
+
+    Args:
+      scores: [T,S].  mask: [T,S] bool.
+      count: how many keys stay; a row with fewer keeps all.
+    Returns: [T,S], summing to 1.
+    References: Zhao et al. 2019, arXiv:1912.11637.
+    """
+    present = jnp.where(mask, scores, -jnp.inf)
+    kth = min(count, scores.shape[-1])
+    edge = jax.lax.stop_gradient(-jnp.sort(-present, axis=-1)[:, kth - 1])
+    return _exponential(scores, mask & (present >= edge[:, None]), -jnp.inf)[0]
 
 
 @jax.custom_jvp
-def _project(scores: Array) -> Array:
-    """Projects rows of scores [T,S] on the simplex; −∞ = not there; a row of −∞ gives zeros."""
-    ordered = -jnp.sort(-scores, axis=-1)
-    rank = jnp.arange(1, scores.shape[-1] + 1, dtype=scores.dtype)[None, :]
-    total = jnp.cumsum(ordered, axis=-1)
-    support = jnp.sum(1 + rank * ordered > total, axis=-1, keepdims=True)
-    at = jnp.maximum(support - 1, 0)
-    threshold = (jnp.take_along_axis(total, at, axis=-1) - 1) / jnp.maximum(support, 1).astype(scores.dtype)
-    return jnp.where(support > 0, jnp.maximum(scores - threshold, 0), 0)
+def hard(scores: Array, mask: Array, /) -> Array:
+    """All weight on the largest score (shared by ties), with the derivative of softmax: straight-through.
 
-
-@_project.defjvp
-def _project_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # Plain differentiation of the sort gives NaN at ties and at −∞; the Jacobian is diag(s) − ssᵀ/Σs, s = 1[p > 0].
-    weights, tangent = _project(primals[0]), tangents[0]
-    support = weights > 0
-    size = jnp.maximum(jnp.sum(support, axis=-1, keepdims=True), 1).astype(weights.dtype)
-    inside = jnp.where(support, tangent, 0)
-    return weights, jnp.where(support, inside - jnp.sum(inside, axis=-1, keepdims=True) / size, 0)
-
-
-def _no_sink(scores: Array) -> Array:
-    return jnp.asarray(-jnp.inf, scores.dtype)
-
-
-def log_normalizer(normalizer: Callable, scores: Array, mask: Array, /, **knobs: Array | float) -> Array:
-    """The logarithm of an exponential normaliser's denominator, with exact gradients.
-
-      log Zₜ = log (exp(sink) + Σᵣ exp(xₜᵣ))
+      wₜₛ = [xₜₛ = max xₜ] / ties        ∂w := ∂softmax(x)
 
     Args:
-      normalizer: softmax, softmax_one or sink.
       scores: [T,S].  mask: [T,S] bool.
-      **knobs: the normaliser's own.
-    Returns: [T]; −∞ for a dead row (with a sink: the sink).
-    Raises: ValueError for a normaliser that is not exponential.
+    Returns: [T,S], summing to 1.
+    References: Bengio et al. 2013, arXiv:1308.3432.
     """
-    if normalizer not in _SINKS:
-        name = getattr(normalizer, "__name__", repr(normalizer))
-        known = ", ".join(function.__name__ for function in _SINKS)
-        raise ValueError(f"{name} has no log-normaliser; these have: {known}")
-    return _exponential(scores, mask, jnp.asarray(_SINKS[normalizer](**knobs), scores.dtype))[1]
+    largest = jnp.max(scores, axis=-1, initial=-jnp.inf, where=mask, keepdims=True)
+    chosen = mask & (jnp.where(mask, scores, -jnp.inf) == largest)
+    return chosen.astype(scores.dtype) / jnp.maximum(jnp.sum(chosen, axis=-1, keepdims=True), 1).astype(scores.dtype)
 
 
-# What each exponential normaliser adds to its denominator, as a score.
-_SINKS: dict[Callable, Callable] = {
-    softmax: lambda: -jnp.inf,
-    softmax_one: lambda: 0.0,
-    sink: lambda sink=0.0: sink,
-}
+@hard.defjvp
+def _hard_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    scores, mask = primals
+    _, tangent = jax.jvp(lambda scores: softmax(scores, mask), (scores,), (tangents[0],))
+    return hard(scores, mask), tangent
+
+
+def _below_zero(scores: Array, mask: Array) -> Array:
+    """Scores moved so that a row's largest is 0, and −∞ where masked."""
+    largest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, initial=-jnp.inf, where=mask, keepdims=True))
+    largest = jnp.where(jnp.isfinite(largest), largest, 0)
+    return jnp.where(mask, scores - largest, -jnp.inf)

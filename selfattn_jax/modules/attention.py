@@ -8,11 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from selfattn_jax.attention import attention, inspect, mix, mix_weights
+from selfattn_jax.attention import Implementation, attention, inspect, mix, mix_weights
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.aggregate import matmul
-from selfattn_jax.functional.bind import Bound, bind, lead
-from selfattn_jax.functional.masks import Mask, as_mask
+from selfattn_jax.functional.bind import Bound, bind, lead, signature_of
+from selfattn_jax.functional.masks import as_mask
 from selfattn_jax.functional.normalizers import softmax
 from selfattn_jax.functional.scores import scaled_dot
 from selfattn_jax.heads import Heads
@@ -20,6 +20,7 @@ from selfattn_jax.modules.pieces import Fixed
 from selfattn_jax.shapes import Array
 
 Piece = Callable | nnx.Module
+Positions = Array | tuple[Array | None, Array | None] | None  # of queries and keys alike, or of each
 
 
 def as_module(piece: Piece) -> nnx.Module:
@@ -41,40 +42,55 @@ class Attention(nnx.Module):
         modifiers: Sequence[Piece] = (),
         biases: Sequence[Piece] = (),
         rowwise: Sequence[Piece] = (),
-        mask: Mask | None = None,
+        mask: Piece | None = None,
         normalizer: Piece = softmax,
         dropout: float = 0.0,
         aggregate: Piece = matmul,
+        implementation: Implementation = "auto",
     ):
         self.encode = nnx.List([as_module(piece) for piece in encode])
         self.score = as_module(score)
         self.modifiers = nnx.List([as_module(piece) for piece in modifiers])
         self.biases = nnx.List([as_module(piece) for piece in biases])
         self.rowwise = nnx.List([as_module(piece) for piece in rowwise])
-        self.mask = nnx.static(mask)
+        self.mask = None if mask is None else as_module(mask)
         self.normalizer = as_module(normalizer)
         self.dropout = dropout
         self.aggregate = as_module(aggregate)
+        self.implementation = implementation
 
-    def pieces(self, *, causal: bool, key_mask: Array | None) -> dict[str, Any]:
-        """The slots as `attention` takes them, the mask joined with causality and padding."""
+    def pieces(self, *, causal: bool, key_mask: Array | None, inputs: Array | None = None) -> dict[str, Any]:
+        """The slots as `attention` takes them, the mask joined with causality and padding.
+
+        A module that computes its piece from the layer's inputs [B,T,D] is given them.
+        """
+
+        def bound(module: Callable) -> Bound:
+            if "inputs" not in signature_of(type(module).__call__).needs:
+                return module()
+            if inputs is None:
+                raise ValueError(
+                    f"{type(module).__name__} computes its piece from the inputs of a self-attention layer"
+                )
+            return module(inputs)
+
         parts = [masks.causal] if causal else []
         if key_mask is not None:
             valid = lead(key_mask, "BS" if key_mask.ndim == 2 else "S")
             parts.append(as_mask(bind(masks.padding, key_valid=valid)))
         if self.mask is not None:
-            parts.append(self.mask)
+            parts.append(as_mask(bound(self.mask)))
         mask = functools.reduce(operator.and_, parts) if parts else None
         return {
-            "encode": tuple(module() for module in self.encode),
-            "score": self.score(),
-            "modifiers": tuple(module() for module in self.modifiers),
-            "biases": tuple(module() for module in self.biases),
-            "rowwise": tuple(module() for module in self.rowwise),
+            "encode": tuple(map(bound, self.encode)),
+            "score": bound(self.score),
+            "modifiers": tuple(map(bound, self.modifiers)),
+            "biases": tuple(map(bound, self.biases)),
+            "rowwise": tuple(map(bound, self.rowwise)),
             "mask": mask,
-            "normalizer": self.normalizer(),
+            "normalizer": bound(self.normalizer),
             "dropout": self.dropout,
-            "aggregate": self.aggregate(),
+            "aggregate": bound(self.aggregate),
         }
 
     def __call__(
@@ -85,11 +101,19 @@ class Attention(nnx.Module):
         *,
         causal: bool = False,
         key_mask: Array | None = None,
-        positions: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
         rng: Array | None = None,
     ) -> Array:
-        pieces = self.pieces(causal=causal, key_mask=key_mask)
-        return attention(query, key, value, query_positions=positions, key_positions=positions, rng=rng, **pieces)
+        settings = self.settings(causal=causal, key_mask=key_mask, positions=positions, inputs=inputs)
+        return attention(query, key, value, rng=rng, **settings)
+
+    def settings(self, *, positions: Positions, **situation: Any) -> dict[str, Any]:
+        """The arguments of `attention` beside query, key and value; the situation is that of `pieces`."""
+        pieces = self.pieces(**situation)
+        query_positions, key_positions = positions if isinstance(positions, tuple) else (positions, positions)
+        places = {"query_positions": query_positions, "key_positions": key_positions}
+        return {**pieces, **places, "implementation": self.implementation}
 
     def weights(
         self,
@@ -98,11 +122,14 @@ class Attention(nnx.Module):
         *,
         causal: bool = False,
         key_mask: Array | None = None,
-        positions: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
     ) -> Array:
         """The attention weights [B,H,T,S]."""
-        pieces = self.pieces(causal=causal, key_mask=key_mask)
-        inspection = inspect(query, key, key, query_positions=positions, key_positions=positions, **pieces)
+        settings = self.settings(causal=causal, key_mask=key_mask, positions=positions, inputs=inputs)
+        # The weights do not depend on the values: any will do, without an aggregate that needs their width.
+        settings["aggregate"] = matmul
+        inspection = inspect(query, key, key, **settings)
         assert inspection.weights is not None
         return inspection.weights
 
@@ -127,10 +154,11 @@ class Mixer(nnx.Module):
         *,
         causal: bool = False,
         key_mask: Array | None = None,
-        positions: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
         rng: Array | None = None,
     ) -> Array:
-        del positions, rng
+        del positions, inputs, rng
         return mix(self.mixer(), query, key, value, key_mask=key_mask, causal=causal)
 
     def weights(
@@ -140,10 +168,11 @@ class Mixer(nnx.Module):
         *,
         causal: bool = False,
         key_mask: Array | None = None,
-        positions: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
     ) -> Array | None:
         """The effective attention matrix [B,H,T,S], or None if the mixer has none."""
-        del positions
+        del positions, inputs
         if self.effective is None:
             return None
         bound: Bound = self.mixer()
@@ -156,11 +185,14 @@ class SelfAttention(nnx.Module):
 
       y = concat_h(mixer(x W_q, x W_k, x W_v)) W_o
 
+    The structures of `modules.heads` replace one of its steps: `project`, `mix`, `weights_of` or `finish`.
+
     Args:
       width: D.
       heads: a head structure, such as `multi_head(width, count=4)`.
       mixer: an `Attention` or `Mixer`; None = softmax attention.
       causal: whether a position sees its past alone.
+      depth: which layer of an encoder it is, from 1; differential heads begin differently in every layer.
       rngs: for the projections.
     """
 
@@ -171,18 +203,21 @@ class SelfAttention(nnx.Module):
         mixer: "Attention | Mixer | None" = None,
         *,
         causal: bool = False,
+        depth: int = 1,
         rngs: nnx.Rngs,
     ):
         self.heads, self.causal = heads, causal
         self.mixer = mixer or Attention()
+        self.make_projections(width, depth, rngs)
+        self.output = linear(heads.count * heads.value_width, width, rngs)
 
-        def linear(inputs: int, outputs: int) -> nnx.Linear:
-            return nnx.Linear(inputs, outputs, use_bias=False, rngs=rngs)
-
-        self.query = linear(width, heads.count * heads.key_width)
-        self.key = linear(width, heads.groups * heads.key_width)
-        self.value = linear(width, heads.groups * heads.value_width)
-        self.output = linear(heads.count * heads.value_width, width)
+    def make_projections(self, width: int, depth: int, rngs: nnx.Rngs) -> None:
+        """Makes the parameters of `project`."""
+        del depth
+        heads = self.heads
+        self.query = linear(width, heads.count * heads.key_width, rngs)
+        self.key = linear(width, heads.groups * heads.key_width, rngs)
+        self.value = linear(width, heads.groups * heads.value_width, rngs)
 
     def __call__(
         self,
@@ -193,22 +228,67 @@ class SelfAttention(nnx.Module):
         rng: Array | None = None,
     ) -> Array:
         """Mixes inputs [B,T,D] into [B,T,D]; key_mask [B,T] is True where a position holds data."""
-        query, key, value = self.project(inputs)
-        mixed = self.mixer(query, key, value, causal=self.causal, key_mask=key_mask, positions=positions, rng=rng)
+        situation = {"causal": self.causal, "key_mask": key_mask, "positions": positions, "inputs": inputs}
+        mixed = self.finish(self.mix(*self.project(inputs, inputs), rng=rng, **situation), inputs)
         return self.output(mixed.reshape(*mixed.shape[:-2], -1))
 
     def weights(self, inputs: Array, *, key_mask: Array | None = None, positions: Array | None = None) -> Array | None:
         """The (effective) attention matrix [B,H,T,T] for inputs [B,T,D]; None if the mixer has none."""
-        query, key, _ = self.project(inputs)
-        return self.mixer.weights(query, key, causal=self.causal, key_mask=key_mask, positions=positions)
+        situation = {"causal": self.causal, "key_mask": key_mask, "positions": positions, "inputs": inputs}
+        query, key, _ = self.project(inputs, inputs)
+        return self.weights_of(query, key, **situation)
 
-    def project(self, inputs: Array) -> tuple[Array, Array, Array]:
-        """Query [B,T,H,K], key [B,T,G,K] and value [B,T,G,V] of inputs [B,T,D]."""
+    def project(self, inputs: Array, source: Array) -> tuple[Array, Array, Array]:
+        """Query [B,T,H,K] of inputs [B,T,D]; key [B,S,G,K] and value [B,S,G,V] of a source [B,S,D]."""
         heads = self.heads
+        query = split_heads(self.query(inputs), heads.count)
+        return query, split_heads(self.key(source), heads.groups), split_heads(self.value(source), heads.groups)
 
-        def split(projected: Array, count: int) -> Array:
-            return jnp.reshape(projected, (*projected.shape[:-1], count, -1))
+    def mix(self, query: Array, key: Array, value: Array, **situation: Any) -> Array:
+        """The mixer's output [B,T,H,V]; the situation is what a mixer takes by keyword."""
+        return self.mixer(query, key, value, **situation)
 
-        query = split(self.query(inputs), heads.count)
-        key, value = split(self.key(inputs), heads.groups), split(self.value(inputs), heads.groups)
-        return query, key, value
+    def weights_of(self, query: Array, key: Array, **situation: Any) -> Array | None:
+        """The mixer's (effective) attention matrix [B,H,T,S]."""
+        return self.mixer.weights(query, key, **situation)
+
+    def finish(self, mixed: Array, inputs: Array) -> Array:
+        """What happens to the heads' outputs [B,T,H,V] before they are projected back."""
+        del inputs
+        return mixed
+
+
+class CrossAttention(nnx.Module):
+    """Attention of inputs [B,T,D] to another sequence, a source [B,S,D]: any head structure, its keys from the source.
+
+    Args:
+      layer: a `SelfAttention`, or one of `modules.heads`; its projections are used.
+    """
+
+    def __init__(self, layer: SelfAttention):
+        self.layer = layer
+
+    def __call__(
+        self,
+        inputs: Array,
+        source: Array,
+        *,
+        key_mask: Array | None = None,
+        positions: tuple[Array | None, Array | None] = (None, None),
+        rng: Array | None = None,
+    ) -> Array:
+        """Mixes a source [B,S,D] into inputs [B,T,D]; key_mask [B,S]; positions of the inputs and of the source."""
+        layer, projected = self.layer, self.layer.project(inputs, source)
+        mixed = layer.mix(*projected, causal=layer.causal, key_mask=key_mask, positions=positions, inputs=None, rng=rng)
+        mixed = layer.finish(mixed, inputs)
+        return layer.output(mixed.reshape(*mixed.shape[:-2], -1))
+
+
+def split_heads(projected: Array, count: int) -> Array:
+    """[B,T,count·K] → [B,T,count,K]."""
+    return jnp.reshape(projected, (*projected.shape[:-1], count, -1))
+
+
+def linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A projection without a bias."""
+    return nnx.Linear(inputs, outputs, use_bias=False, rngs=rngs)

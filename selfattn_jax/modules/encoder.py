@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from selfattn_jax.functional.bind import call
+from selfattn_jax.functional.bind import bind, call
 from selfattn_jax.modules.attention import SelfAttention
 from selfattn_jax.shapes import Array, PositiveInt
 
@@ -105,6 +105,7 @@ class Encoder(nnx.Module):
       features: F, for inputs [B,T,F] of numbers. One of the two.
       outputs: of the readout.
       positions: a module that gives positions [T] → [T,D], added to the inputs; None = none.
+      position_ids: a module that draws the positions [T] of a sequence by a random key; None = 0 … T−1.
       pool: None reads out every position, [B,T,outputs]; mean, first and last read out a sequence, [B,outputs].
       norm: before the readout; None = none (post-norm blocks end in one).
     """
@@ -118,6 +119,7 @@ class Encoder(nnx.Module):
         features: int | None = None,
         outputs: int,
         positions: nnx.Module | None = None,
+        position_ids: nnx.Module | None = None,
         pool: Pool | None = None,
         norm: Norm | None = nnx.RMSNorm,
         rngs: nnx.Rngs,
@@ -130,7 +132,7 @@ class Encoder(nnx.Module):
             self.embed = nnx.Embed(vocabulary, width, embedding_init=initializer, rngs=rngs)
         else:
             self.embed = nnx.Linear(features or 0, width, rngs=rngs)
-        self.positions, self.pool = positions, pool
+        self.positions, self.position_ids, self.pool = positions, position_ids, pool
         self.blocks = nnx.List(blocks)
         self.norm = None if norm is None else norm(width, rngs=rngs)
         self.readout = nnx.Linear(width, outputs, rngs=rngs)
@@ -147,9 +149,10 @@ class Encoder(nnx.Module):
 
         Args:
           key_mask: [B,T] bool, True = holds data.
-          positions: [T] or [B,T] int32; None = 0 … T−1.
-          rng: a typed key, for dropout; None = no dropout.
+          positions: [T] or [B,T] int32; None = 0 … T−1, or drawn.
+          rng: a typed key, for dropout and for what else is drawn in training; None = no dropout.
         """
+        positions = self.places(inputs, positions, rng)
         hidden = self.embedded(inputs, positions)
         for index, block in enumerate(self.blocks):
             block_rng = None if rng is None else jax.random.fold_in(rng, index)
@@ -161,11 +164,21 @@ class Encoder(nnx.Module):
         self, inputs: Array, *, key_mask: Array | None = None, positions: Array | None = None
     ) -> list[Array | None]:
         """The (effective) attention matrix [B,H,T,T] of every block, None where its mixer has none."""
+        positions = self.places(inputs, positions, None)
         hidden, matrices = self.embedded(inputs, positions), []
         for block in self.blocks:
             matrices.append(block.weights(hidden, key_mask=key_mask, positions=positions))
             hidden = block(hidden, key_mask=key_mask, positions=positions)
         return matrices
+
+    def places(self, inputs: Array, positions: Array | None, rng: Array | None) -> Array | None:
+        """The positions given, or drawn for each sequence; without a random key always the same draw."""
+        if positions is not None or self.position_ids is None:
+            return positions
+        drawn = bind(self.position_ids(), length=inputs.shape[1])
+        # Not a key that a layer gets: those are numbered from 0.
+        rngs = jax.random.split(jax.random.fold_in(jax.random.key(0) if rng is None else rng, 2**31), inputs.shape[0])
+        return jax.vmap(drawn)(rngs)
 
     def embedded(self, inputs: Array, positions: Array | None = None) -> Array:
         """The inputs as vectors [B,T,D], with their positions added."""

@@ -77,21 +77,22 @@ def execute(config: Config, folder: Path, progress: RunProgress, *, label: str =
       label: what progress calls it.
 
     Returns: the contents of result.json.
-    Raises: ConfigError for what cannot work; FolderError when the folder holds something else or cannot be written;
-      Interrupted after Ctrl-C, with everything saved.
+    Raises: ConfigError for what cannot work; FolderError when the folder holds something else, is written by another
+      process, cannot be written, or its newest checkpoint cannot be read; Interrupted after Ctrl-C, with everything
+      saved.
     """
     experiment = make_experiment(config)
-    open_folder(folder, "config.yaml", config.resolved(), "run")
-    result = read_result(folder)
-    if result is not None:
-        progress.skip(config.training.steps, "was done already")
+    with open_folder(folder, "config.yaml", config.resolved(), "run"):
+        result = read_result(folder)
+        if result is not None:
+            progress.skip(config.training.steps, "was done already")
+            return result
+        progress.begin(label)
+        with stop_requests(progress.say) as stop:
+            result = _Session(experiment, folder, progress, stop).work()
+        if stop.made:  # too late to stop this run, but not what comes after it
+            raise Interrupted(folder, config.training.steps)
         return result
-    progress.begin(label)
-    with stop_requests(progress.say) as stop:
-        result = _Session(experiment, folder, progress, stop).work()
-    if stop.made:  # too late to stop this run, but not what comes after it
-        raise Interrupted(folder, config.training.steps)
-    return result
 
 
 class _Session:
@@ -106,25 +107,28 @@ class _Session:
         return jax.tree.map(np.asarray, evaluation_set(self.task, stream, size, self.config.evaluation.seed))
 
     def work(self) -> dict[str, Any]:
+        """Trains from where the folder stands to the end; its seconds are those of training alone."""
         started = time.monotonic()
         validation = self.examples("validation", self.config.evaluation.validation)
-        states, step, spent = self._begin()
+        states, step, seconds = self._begin()
         states = self.programs.warm(states, validation)
         compiled = time.monotonic() - started
-        training = time.monotonic()
         while step < self.config.training.steps:
             if self.stop.made:
-                self._save(step, states, spent + time.monotonic() - training)
+                self._save(step, states, seconds)
                 raise Interrupted(self.folder, step)
             stop = self._next_stop(step)
-            states, losses = self.programs.train(states, step, stop)
+            began = time.monotonic()
+            states, losses = self.programs.train(
+                states, step, stop
+            )  # the losses are NumPy's: they have been waited for
+            seconds += time.monotonic() - began
             scores = self._record(states, validation, step, stop, losses)
             self.progress.advance(stop - step, f"{self.task.metric} {_summary(scores)}")
             every = self.config.training.checkpoint_every
             if stop // every > step // every or stop == self.config.training.steps:
-                self._save(stop, states, spent + time.monotonic() - training)
+                self._save(stop, states, seconds)
             step = stop
-        seconds = spent + time.monotonic() - training
         return self._finish(states, validation, seconds, compiled)
 
     def _begin(self) -> tuple[RunState, int, float]:

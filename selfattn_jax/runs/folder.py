@@ -2,13 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from selfattn_jax.config import read, to_yaml, validate
 from selfattn_jax.config.errors import dotted
 from selfattn_jax.config.schema import Config
+
+LOCK = ".lock"
 
 
 class FolderError(Exception):
@@ -30,8 +35,14 @@ def _neighbour(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def open_folder(folder: Path, name: str, resolved: dict[str, Any], holds: str, same: Sequence[str] = ()) -> None:
+@contextmanager
+def open_folder(
+    folder: Path, name: str, resolved: dict[str, Any], holds: str, same: Sequence[str] = ()
+) -> Iterator[None]:
     """Makes an output folder ready for a run or a study, or finds the same one begun there.
+
+    For as long as it lasts no other process can open the folder. The operating system gives the lock back when a
+    process dies, however it dies; the file `.lock` stays and means nothing by itself.
 
     Args:
       folder: where to write; made if missing.
@@ -39,18 +50,31 @@ def open_folder(folder: Path, name: str, resolved: dict[str, Any], holds: str, s
       resolved: what to hold: every key with its value.
       holds: "run" or "study", for the message.
       same: the keys that must not differ from what is there; empty = all. Other keys are written anew.
-    Raises: FolderError when the folder cannot be written, or holds something else.
+    Raises: FolderError when the folder cannot be written, is being written, or holds something else.
     """
-    path = folder / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _refuse_strangers(folder, name, holds)
-        else:
-            _refuse_others(path, resolved, holds, same or list(resolved))
-        write_atomically(path, to_yaml(resolved))
-    except OSError as error:
-        raise FolderError(f"{folder}: cannot write there ({error.strerror or error}): choose another --out") from error
+    with ExitStack() as held:
+        try:
+            if folder.is_file():
+                raise FolderError(f"{folder}: is a file, not a folder: choose another --out")
+            folder.mkdir(parents=True, exist_ok=True)
+            _check(folder, name, resolved, holds, same)  # before there is a lock: a stranger's folder stays as it is
+            held.enter_context(FileLock(folder / LOCK, timeout=0))
+            _check(folder, name, resolved, holds, same)  # again: what was there before the lock may have changed
+            write_atomically(folder / name, to_yaml(resolved))
+        except Timeout:
+            message = f"{folder}: is being written by another process: wait for it, or choose another --out"
+            raise FolderError(message) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise FolderError(f"{folder}: cannot write there ({reason}): choose another --out") from error
+        yield
+
+
+def _check(folder: Path, name: str, resolved: dict[str, Any], holds: str, same: Sequence[str]) -> None:
+    if (folder / name).exists():
+        _refuse_others(folder / name, resolved, holds, same or list(resolved))
+    else:
+        _refuse_strangers(folder, name, holds)
 
 
 def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Sequence[str]) -> None:
@@ -64,8 +88,8 @@ def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Seque
 
 
 def _refuse_strangers(folder: Path, name: str, holds: str) -> None:
-    ours = _neighbour(folder / name).name  # all that a kill at the very beginning leaves
-    found = sorted(path.name for path in folder.iterdir() if path.name != ours)
+    ours = (LOCK, _neighbour(folder / name).name)  # all that a kill at the very beginning leaves
+    found = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if found:
         shown = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
         raise FolderError(f"{folder}: is not empty ({shown}) and holds no {holds}: choose another --out, or empty it")

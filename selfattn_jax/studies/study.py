@@ -3,7 +3,9 @@
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +21,15 @@ from selfattn_jax.config import (
     validate,
     with_overrides,
 )
+from selfattn_jax.config.errors import shown_file
 from selfattn_jax.config.loading import check_sweep, located
 from selfattn_jax.config.schema import Config, Strict
 from selfattn_jax.reports.page import write_report
+from selfattn_jax.reports.reading import ReportError
 from selfattn_jax.reports.tables import study_markdown
 from selfattn_jax.runs.engine import make_experiment
-from selfattn_jax.runs.execute import execute
-from selfattn_jax.runs.folder import open_folder, write_atomically
+from selfattn_jax.runs.execute import Interrupted, execute
+from selfattn_jax.runs.folder import FolderError, open_folder, read_result, write_atomically
 from selfattn_jax.runs.progress import RunProgress
 from selfattn_jax.studies.statistics import INTERVAL, summarise
 
@@ -42,6 +46,9 @@ class StudyConfig(Strict):
     config: dict[str, Any] | None = None
     variants: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"base": {}})
     grid: dict[str, Any] = Field(default_factory=dict)
+
+
+STUDY_KEYS = StudyConfig.model_fields.keys() - {"name", "question"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Study:
     resolved: Mapping[str, Any]
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Study:
+def load_study(path: str | PathLike[str], overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Study:
     """Reads a study, makes every trial's config and builds every model once, so that nothing fails in mid-study.
 
     Args:
@@ -83,6 +90,9 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), only: Sequence[s
     Raises: ConfigError with the problems of all trials at once.
     """
     document = read(path)
+    if "task" in document.data and not STUDY_KEYS & document.data.keys():
+        message = f"is a key of a config, this command takes a study: selfattn run {shown_file(fspath(path))}"
+        raise ConfigError([Problem(document.where(("task",)), "task", message)])
     header = validate(document, StudyConfig)
     base = _base(document, header, Path(path))
     points = _points(document, header)
@@ -198,17 +208,36 @@ def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callab
       report: called with each row of the table as soon as it is known.
 
     Returns: the contents of table.json.
-    Raises: FolderError, Interrupted, as `execute`; the table and report of the trials that are done are kept.
+    Raises: FolderError, Interrupted, as `execute`; the table and report of the trials that are done are written.
     """
     # Variants may come and go between two calls: every trial's own folder tells whether it is still the same run.
     # Where there is no trial yet, study.yaml may be a file that somebody wrote by hand: it is not written over.
     same = ("name",) if (folder / "trials").is_dir() else ()
-    open_folder(folder, "study.yaml", dict(study.resolved), "study", same=same)
-    rows, result = [], {}
+    with open_folder(folder, "study.yaml", dict(study.resolved), "study", same=same):
+        try:
+            table = _compared(study, folder, progress, report)
+        except (FolderError, Interrupted):
+            progress.note("writing the report")
+            with suppress(ReportError, OSError):  # why the study stopped matters more
+                write_report(folder)
+            raise
+        write_report(folder)
+        return table
+
+
+def _compared(study: Study, folder: Path, progress: RunProgress, report: Callable[[dict], None] | None) -> dict:
+    """The study's table; it is written after every trial."""
+    rows, table = [], {}
     for index, trial in enumerate(study.trials, 1):
         place = f"trials/{_folder_name(trial.name)}"
         label = f"{trial.name} ({index}/{len(study.trials)})"
-        result = execute(trial.config, folder / place, progress, label=label)
+        stopped = None
+        try:
+            result = execute(trial.config, folder / place, progress, label=label)
+        except Interrupted as error:
+            result, stopped = read_result(folder / place), error
+            if result is None:
+                raise
         row = {"variant": trial.name, "settings": dict(trial.settings), **summarise(result), "folder": place}
         rows.append(row)
         if report:
@@ -216,8 +245,9 @@ def compare(study: Study, folder: Path, progress: RunProgress, *, report: Callab
         table = _table(study, result, rows)
         write_atomically(folder / "table.json", json.dumps(table, indent=2, allow_nan=False) + "\n")
         write_atomically(folder / "table.md", study_markdown(table))
-    write_report(folder)
-    return _table(study, result, rows)
+        if stopped:  # Ctrl-C came too late to stop this trial
+            raise stopped
+    return table
 
 
 def _table(study: Study, result: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

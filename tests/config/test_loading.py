@@ -78,6 +78,61 @@ def test_what_is_found_wrong_in_building_gets_its_place(file: Path) -> None:
     assert [problem.where for problem in refused.value.problems] == ["small.yaml:4:3", "small.yaml:2:1", "elsewhere"]
 
 
+def places(path: Path, refused: str, message: str, *overrides: str) -> list[str]:
+    """Where a problem of a key is found that building has with a file and its overrides."""
+    _, document = load(path, overrides)
+    with pytest.raises(ConfigError) as caught, located(document):
+        raise ConfigError([Problem("", refused, message)])
+    return [problem.where for problem in caught.value.problems]
+
+
+LONG = "command line: task.length=9"
+WIDE = "command line: model.heads.key_width=3"
+
+
+@pytest.mark.parametrize(
+    ("refused", "message", "overrides", "where"),
+    [
+        ("task", "length must be even, got 9", ["task.length=9"], LONG),
+        ("task", "does not fit", ["task.length=9"], LONG),
+        ("task", "does not fit", ["training.steps=9"], "small.yaml:1:1"),
+        ("task", "does not fit", [], "small.yaml:1:1"),
+        ("model.heads", "key_width must be even", ["model.heads.key_width=3", "model.heads.count=4"], WIDE),
+        (
+            "model.heads",
+            "do not fit",
+            ["model.heads.key_width=3", "model.heads.count=4"],
+            f"command line: model.heads.count=4, {WIDE}",
+        ),
+        ("model.heads", "do not fit", ["model.heads={name: multi_head, count: 4}", "task.length=9"], None),
+        ("model", "width is odd", ["model.width=9", "model.layers=1"], "command line: model.width=9"),
+    ],
+)
+def test_what_building_refuses_is_placed_at_the_override_inside_it(
+    file: Path, refused: str, message: str, overrides: list[str], where: str | None
+) -> None:
+    assert places(file, refused, message, *overrides) == [where or f"command line: {overrides[0]}"]
+
+
+def test_what_building_refuses_is_placed_in_the_file_that_set_the_key(file: Path) -> None:
+    over = file.with_name("over.yaml")
+    over.write_text("extends: small.yaml\ntask: {name: adding}\n")
+    assert places(over, "task", "length must be even") == ["small.yaml:1:22"]
+    assert places(over, "task", "does not fit") == ["over.yaml:2:1"]
+
+
+def test_a_study_is_no_config_and_says_what_takes_it(file: Path) -> None:
+    file.write_text("name: demo\nbase: small.yaml\nvariants: {a: {}}\n")
+    line = "small.yaml:2:1  base  is a key of a study, this command takes a config: selfattn compare small.yaml"
+    assert refusal(file) == refusal(file, "training.steps=3") == [line]
+
+
+def test_a_config_with_a_key_of_a_study_is_a_config(file: Path) -> None:
+    file.write_text("base: other.yaml\ntask: adding\n")
+    [line] = refusal(file)
+    assert line.startswith("small.yaml:1:1  base  unknown key")
+
+
 def test_other_errors_pass_through(file: Path) -> None:
     _, document = load(file)
     with pytest.raises(KeyError), located(document):

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import pytest
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -22,7 +22,21 @@ from selfattn_jax.config.schema import AttentionConfig, Config, entry_model
 CONFIG_FILES = Path(__file__).parents[2] / "configs"
 TASK = {"name": "adding"}
 IN_CONFIG = [entry for entry in catalogue.entries if entry.in_config and entry.name != "attention"]
-REQUIRED = {"window": {"left": 4}, "prefix": {"length": 2}}
+PLACES = {
+    "task": lambda piece: {"task": piece},
+    "heads": lambda piece: {"task": TASK, "model": {"heads": piece}},
+    "positions": lambda piece: {"task": TASK, "model": {"positions": piece}},
+    "position_ids": lambda piece: {"task": TASK, "model": {"position_ids": piece}},
+    "mixer": lambda piece: {"task": TASK, "model": {"mixer": piece}},
+    "encode": lambda piece: {"task": TASK, "model": {"mixer": {"encode": [piece]}}},
+    "score": lambda piece: {"task": TASK, "model": {"mixer": {"score": piece}}},
+    "modifiers": lambda piece: {"task": TASK, "model": {"mixer": {"modifiers": [piece]}}},
+    "biases": lambda piece: {"task": TASK, "model": {"mixer": {"biases": [piece]}}},
+    "rowwise": lambda piece: {"task": TASK, "model": {"mixer": {"rowwise": [piece]}}},
+    "mask": lambda piece: {"task": TASK, "model": {"mixer": {"mask": piece}}},
+    "normalizer": lambda piece: {"task": TASK, "model": {"mixer": {"normalizer": piece}}},
+    "aggregate": lambda piece: {"task": TASK, "model": {"mixer": {"aggregate": piece}}},
+}
 
 
 def config(**parts: Any) -> Config:
@@ -53,37 +67,28 @@ def test_an_entry_is_configured_by_its_knobs_with_their_defaults(entry: Entry) -
         assert field.is_required() == (parameter.default is inspect.Parameter.empty)
         if not field.is_required():
             assert field.default == parameter.default
-    made = model(**REQUIRED.get(entry.name, {}))
+    made = model(**entry.example)
     assert made.model_dump()["name"] == entry.name
 
 
 @pytest.mark.parametrize("entry", IN_CONFIG, ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_an_entry_refuses_a_knob_that_it_does_not_have(entry: Entry) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        entry_model(entry)(**REQUIRED.get(entry.name, {}), bogus=1)
+        entry_model(entry)(**entry.example, bogus=1)
 
 
 def test_the_slots_of_attention_in_a_config_are_those_of_the_function() -> None:
-    slots = [name for name in catalogue.find("mixers", "attention").knobs() if name != "aggregate"]
-    assert list(AttentionConfig.model_fields) == ["name", *slots]
+    assert list(AttentionConfig.model_fields) == ["name", *catalogue.find("mixers", "attention").knobs()]
 
 
-@pytest.mark.parametrize(
-    ("kind", "place"),
-    [
-        ("tasks", lambda piece: {"task": piece}),
-        ("heads", lambda piece: {"task": TASK, "model": {"heads": piece}}),
-        ("mixers", lambda piece: {"task": TASK, "model": {"mixer": piece}}),
-        ("scores", lambda piece: {"task": TASK, "model": {"mixer": {"score": piece}}}),
-        ("normalizers", lambda piece: {"task": TASK, "model": {"mixer": {"normalizer": piece}}}),
-        ("modifiers", lambda piece: {"task": TASK, "model": {"mixer": {"modifiers": [piece]}}}),
-        ("masks", lambda piece: {"task": TASK, "model": {"mixer": {"mask": piece}}}),
-    ],
-)
-def test_every_entry_of_a_kind_can_be_named_where_its_kind_stands(kind: Any, place: Any) -> None:
-    for entry in catalogue.of_kind(kind).values():
-        piece = {"name": entry.name, **REQUIRED.get(entry.name, {})} if entry.name in REQUIRED else entry.name
-        document = from_mapping(place(piece))
+def test_every_entry_has_a_place() -> None:
+    assert {entry.slot for entry in catalogue.entries} == set(PLACES) == set(catalogue.SLOTS.values())
+
+
+@pytest.mark.parametrize("slot", PLACES)
+def test_every_entry_of_a_slot_can_be_named_there(slot: str) -> None:
+    for entry in catalogue.in_slot(slot).values():
+        document = from_mapping(PLACES[slot]({"name": entry.name, **entry.example} if entry.example else entry.name))
         if entry.in_config:
             validate(document, Config)
         else:
@@ -91,22 +96,14 @@ def test_every_entry_of_a_kind_can_be_named_where_its_kind_stands(kind: Any, pla
                 validate(document, Config)
 
 
-@pytest.mark.parametrize(
-    ("acts_on", "place"),
-    [
-        ("inputs", lambda name: {"positions": name}),
-        ("query_key", lambda name: {"mixer": {"encode": [name]}}),
-        ("bias", lambda name: {"mixer": {"biases": [name]}}),
-        ("rowwise", lambda name: {"mixer": {"rowwise": [name]}}),
-    ],
-)
-def test_a_position_can_stand_only_where_it_acts(acts_on: str, place: Any) -> None:
-    for entry in catalogue.of_kind("positions").values():
-        if entry.acts_on == acts_on:
-            config(model=place(entry.name))
-        else:
-            [(_, message)] = complaints(model=place(entry.name))
-            assert message.startswith(f"unknown name '{entry.name}'")
+@pytest.mark.parametrize("slot", PLACES)
+def test_an_entry_can_stand_only_where_it_acts(slot: str) -> None:
+    for entry in catalogue.entries:
+        if entry.name not in catalogue.in_slot(slot):
+            with pytest.raises(ConfigError) as refused:
+                validate(from_mapping(PLACES[slot](entry.name)), Config)
+            problem, *_ = refused.value.problems
+            assert problem.message.startswith(f"unknown name '{entry.name}'")
 
 
 # The sample of the design.
@@ -307,7 +304,7 @@ def knob_values(annotation: Any) -> st.SearchStrategy:
         return st.sampled_from(arguments)
     if annotation is type(None):
         return st.none()
-    low, high, above = None, 1e6, False
+    low, high, above, below = None, 1e6, False, False
     if origin is typing.Annotated:
         annotation, *bounds = arguments
         for bound in bounds:
@@ -316,22 +313,20 @@ def knob_values(annotation: Any) -> st.SearchStrategy:
             elif isinstance(bound, Gt):
                 low, above = bound.gt, True
             elif isinstance(bound, Lt):
-                high = bound.lt
+                high, below = bound.lt, True
+            elif isinstance(bound, Le):
+                high = bound.le
     if annotation is int:
         return st.integers((low or 0) + above, 1000)
     if annotation is bool:
         return st.booleans()
     assert annotation is float, annotation
-    return st.floats(-1e6 if low is None else low, high, exclude_min=above, exclude_max=high < 1e6)
+    return st.floats(-1e6 if low is None else low, high, exclude_min=above, exclude_max=below)
 
 
-def pieces(kind: Any, acts_on: str | None = None) -> st.SearchStrategy:
-    """A piece of a kind, by name or with knobs."""
-    entries = [
-        entry
-        for entry in catalogue.of_kind(kind).values()
-        if entry.in_config and entry.name != "attention" and acts_on in (None, entry.acts_on)
-    ]
+def pieces(slot: str) -> st.SearchStrategy:
+    """A piece of a slot, by name or with knobs."""
+    entries = [entry for entry in catalogue.in_slot(slot).values() if entry.in_config and entry.name != "attention"]
     whole = [
         st.fixed_dictionaries(
             {"name": st.just(entry.name)}
@@ -346,12 +341,16 @@ def pieces(kind: Any, acts_on: str | None = None) -> st.SearchStrategy:
         )
         for entry in entries
     ]
-    plain = [st.just(entry.name) for entry in entries if entry.name not in REQUIRED]
+    plain = [
+        st.just(entry.name)
+        for entry in entries
+        if all(knob.default is not knob.empty for knob in entry.knobs().values())
+    ]
     return st.one_of(whole + plain)
 
 
 MASKS = st.recursive(
-    pieces("masks"),
+    pieces("mask"),
     lambda masks: st.one_of(
         st.fixed_dictionaries({"any": st.lists(masks, min_size=1, max_size=3)}),
         st.fixed_dictionaries({"all": st.lists(masks, min_size=1, max_size=3)}),
@@ -362,29 +361,32 @@ MASKS = st.recursive(
 ATTENTION = st.fixed_dictionaries(
     {"name": st.just("attention")},
     optional={
-        "encode": st.lists(pieces("positions", "query_key"), max_size=2),
-        "score": pieces("scores"),
+        "encode": st.lists(pieces("encode"), max_size=2),
+        "score": pieces("score"),
         "modifiers": st.lists(pieces("modifiers"), max_size=3),
-        "biases": st.lists(pieces("positions", "bias"), max_size=2),
-        "rowwise": st.lists(pieces("positions", "rowwise"), max_size=1),
+        "biases": st.lists(pieces("biases"), max_size=2),
+        "rowwise": st.lists(pieces("rowwise"), max_size=1),
         "mask": st.none() | MASKS,
-        "normalizer": pieces("normalizers"),
+        "normalizer": pieces("normalizer"),
         "dropout": st.floats(0, 1, exclude_max=True),
+        "aggregate": st.none() | pieces("aggregate"),
+        "implementation": st.sampled_from(["auto", "dense", "rows"]),
     },
 )
 CONFIGS = st.fixed_dictionaries(
-    {"task": pieces("tasks")},
+    {"task": pieces("task")},
     optional={
         "model": st.fixed_dictionaries(
             {},
             optional={
                 "width": st.integers(1, 512),
                 "causal": st.sampled_from([None, True, False]),
-                "positions": st.none() | pieces("positions", "inputs"),
+                "positions": st.none() | pieces("positions"),
+                "position_ids": st.none() | pieces("position_ids"),
                 "heads": pieces("heads"),
                 "block": st.fixed_dictionaries({}, optional={"mlp": st.sampled_from(["none", "gelu", "swiglu"])}),
                 "pool": st.sampled_from(["mean", "first", "last"]),
-                "mixer": ATTENTION | pieces("mixers"),
+                "mixer": ATTENTION | pieces("mixer"),
             },
         ),
         "training": st.fixed_dictionaries(

@@ -18,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from selfattn_jax.config import ConfigError, from_mapping, read, to_yaml, validate, with_overrides
+from selfattn_jax import catalogue
+from selfattn_jax.config import ConfigError, from_mapping, read, schema, to_yaml, validate, with_overrides
+from selfattn_jax.config.validating import _belongs
 
 
 class Strict(BaseModel):
@@ -292,3 +294,41 @@ def test_what_is_written_reads_back(mapping):
     again = document(to_yaml(mapping)).data
     assert again == mapping
     assert repr(again) == repr(from_mapping(mapping).data), "types, signs of zero and order too"
+
+
+# What the catalogue knows, in the wrong place.
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("model.positions=rope", "rope is a position encoding: it goes to model.mixer.encode"),
+        ("model.mixer.encode=[alibi]", "alibi is a position encoding: it goes to model.mixer.biases"),
+        ("model.mixer.biases=[cope]", "cope is a position encoding: it goes to model.mixer.rowwise"),
+        ("model.mixer.rowwise=[learned]", "learned is a position encoding: it goes to model.positions"),
+        ("model.mixer=softmax", "softmax is a normalizer: it goes to model.mixer.normalizer"),
+        ("model.mixer.score={name: softcap, cap: 3}", "softcap is a modifier: it goes to model.mixer.modifiers"),
+        ("model.mixer.modifiers=[{name: cosine}]", "cosine is a score: it goes to model.mixer.score"),
+        ("model.mixer.normalizer=causal", "causal is a mask: it goes to model.mixer.mask"),
+        ("model.mixer.mask={any: [grouped]}", "grouped is a head structure: it goes to model.heads"),
+        ("model.heads=linear", "linear is a mixer: it goes to model.mixer"),
+        ("model.mixer.mask=induction", "induction is a task: it goes to task"),
+        ("model.mixer.mask=padding", "padding takes what a config cannot hold: it is for Python code alone"),
+    ],
+)
+def test_a_piece_in_the_wrong_slot_is_told_where_it_goes(override, hint):
+    [(where, _, message, suggestion)] = mistakes("task: adding\n", override, model=schema.Config)
+    assert where == f"command line: {override}"
+    assert message.startswith("unknown name '")
+    assert "; known are " in message
+    assert message.endswith(f"; {hint}")
+    assert suggestion is None
+
+
+def test_every_piece_that_a_config_can_name_goes_somewhere():
+    for entry in catalogue.entries:
+        assert ("it goes to " in _belongs(entry.name)) is entry.in_config
+
+
+def test_a_name_that_nobody_knows_goes_nowhere():
+    assert _belongs("softmx") == _belongs(5) == _belongs(None) == ""

@@ -1,6 +1,6 @@
 """How an entry of the catalogue sits the exam: built as a config builds it, and asked by one program; `marking` judges.
 
-A new entry joins by itself. It needs an oracle called KIND_NAME in `tests/oracles.py`, whose parameters are called what
+A new entry joins by itself. It needs an oracle called KIND_NAME in `tests/oracles`, whose parameters are called what
 the slot's values and the knobs are called in the package; a data mask with a knob of a new name needs a line in DATA.
 """
 
@@ -23,11 +23,11 @@ from selfattn_jax.catalogue import Entry
 from selfattn_jax.config.schema import Piece
 from selfattn_jax.functional.attend import Inspection
 from selfattn_jax.functional.attend import inspect as inspect_one_head
-from selfattn_jax.functional.bind import Bound, bind, is_lead, lead
+from selfattn_jax.functional.bind import Bound, bind, is_lead, lead, signature_of
 from selfattn_jax.functional.masks import as_mask
 from tests import oracles
 
-B, T, S, H, G, K, V = 2, 5, 7, 4, 2, 6, 3
+B, T, S, H, G, K, V = 2, 5, 7, 4, 2, 8, 3
 # The length is below S, so that what depends on it (a table, a maximum) is put to the test.
 SIZES = {"heads": H, "groups": G, "width": 16, "key_width": K, "value_width": V, "length": 3, "causal": False}
 
@@ -39,12 +39,29 @@ QUICK = {
 }
 quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
-SLOTS = {"scores": "score", "modifiers": "modifiers", "normalizers": "normalizer", "masks": "mask"}
-ACTS_IN = {"query_key": "encode", "score": "score", "bias": "biases", "rowwise": "rowwise", "value": "aggregate"}
+PIECES = catalogue.COMPOSED
 SEVERAL = ("encode", "modifiers", "biases", "rowwise")
 
-# What a mask that is made of data is given, by the name of the knob.
+
+def squash(score: jax.Array, query_position: jax.Array, key_position: jax.Array, strength: jax.Array) -> jax.Array:
+    """A score_mod: linear in the score and in a parameter, and not the same to the left and to the right."""
+    strength = jnp.asarray(strength, jnp.result_type(score))
+    return jnp.where(key_position <= query_position, score * (1 + 0.1 * strength), 0.5 * score - strength)
+
+
+def forgotten(random: np.random.Generator, size: int) -> np.ndarray:
+    """Sums of logarithms of forget gates [B,H,size]."""
+    return -np.cumsum(random.random((B, H, size)), axis=-1).astype(np.float32)
+
+
+# What a piece that is made of data is given, by the name of the knob.
 DATA: dict[str, Callable[[np.random.Generator], Any]] = {
+    "function": lambda random: squash,
+    "parameters": lambda random: lead(random.normal(size=H).astype(np.float32), "H"),
+    "query_sum": lambda random: lead(forgotten(random, S)[..., :T], "BHT"),
+    "key_sum": lambda random: lead(forgotten(random, S), "BHS"),
+    "parents": lambda random: lead(np.int32([[-1, 0, 0, 1, 1, 2, 3], [-1, 0, 1, 1, 3, 3, -1]]), "BS"),
+    "query_nodes": lambda random: lead(np.int32([[0, 3, 2, 1, 3], [3, 1, 2, 3, 0]]), "BT"),
     "key_valid": lambda random: lead(random.random((B, S)) < 0.7, "BS"),
     "query_segments": lambda random: lead(np.int32([[0, 0, 1, 1, 2], [0, 1, 1, 1, 1]]), "BT"),
     "key_segments": lambda random: lead(np.int32([[0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 1, 1, 2]]), "BS"),
@@ -54,7 +71,12 @@ DATA: dict[str, Callable[[np.random.Generator], Any]] = {
 
 def slot_of(entry: Entry) -> str | None:
     """The slot of a composition in which an entry acts; None for what is no piece of one."""
-    return ACTS_IN.get(entry.acts_on or "") if entry.kind == "positions" else SLOTS.get(entry.kind)
+    return entry.slot if entry.slot in PIECES else None
+
+
+def is_made_of_data(entry: Entry) -> bool:
+    """Whether the exam must say what it holds: a config cannot name it, or its module reads a layer's inputs."""
+    return not entry.in_config or "inputs" in signature_of(entry.maker.__call__).needs
 
 
 def every(holds: Callable[[Entry], Any]) -> pytest.MarkDecorator:
@@ -78,7 +100,7 @@ def config_of(entry: Entry, *, off_default: bool = False) -> Any:
     if off_default:
         defaults = {name: parameter.default for name, parameter in entry.knobs().items()} | knobs
         knobs = {name: _moved(parameter, defaults[name]) for name, parameter in entry.knobs().items()}
-    slot = typing.Annotated[Any, Piece(entry.kind, entry.acts_on)]
+    slot = typing.Annotated[Any, Piece(entry.slot)]
     return TypeAdapter(slot).validate_python({"name": entry.name, **knobs})
 
 
@@ -94,11 +116,12 @@ def _moved(parameter: inspect.Parameter, value: Any) -> Any:
 def build_piece(entry: Entry, *, seed: int = 0, off_default: bool = False) -> Bound:
     """The bound piece of an entry; what learns is moved off its initial value, masks of data are given random data."""
     random = np.random.default_rng(seed)
-    if not entry.in_config:
-        unknown = sorted(set(entry.knobs()) - set(DATA))
+    if is_made_of_data(entry):
+        knobs = signature_of(bind(entry.function).function).knobs
+        unknown = sorted(set(knobs) - set(DATA))
         assert not unknown, f"tests/exam/sitting.py must say in DATA what {', '.join(unknown)} of {entry.name} may hold"
-        return bind(entry.function, **{name: DATA[name](random) for name in entry.knobs()})
-    made = build.make(entry.kind, config_of(entry, off_default=off_default), SIZES, nnx.Rngs(seed))
+        return bind(entry.function, **{name: DATA[name](random) for name in knobs})
+    made = build.make(entry.slot, config_of(entry, off_default=off_default), SIZES, nnx.Rngs(seed))
     return perturbed(made, random)() if isinstance(made, nnx.Module) else made
 
 

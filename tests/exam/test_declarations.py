@@ -29,13 +29,11 @@ def read(**model: Any) -> Config:
 def config_naming(entry: Entry, **knobs: Any) -> dict[str, Any]:
     """A config that names an entry where it belongs."""
     piece = {"name": entry.name, **entry.example, **knobs}
-    if entry.kind == "tasks":
+    slot = entry.slot
+    if slot == "task":
         return {"task": piece}
-    if entry.kind in ("heads", "mixers"):
-        return {"task": "adding", "model": {{"heads": "heads", "mixers": "mixer"}[entry.kind]: piece}}
-    if entry.acts_on == "inputs":
-        return {"task": "adding", "model": {"positions": piece}}
-    slot = sitting.slot_of(entry)
+    if slot not in sitting.PIECES:
+        return {"task": "adding", "model": {slot: piece}}
     return {"task": "adding", "model": {"mixer": {slot: [piece] if slot in sitting.SEVERAL else piece}}}
 
 
@@ -61,7 +59,11 @@ def test_has_one_name_within_its_kind(entry):
 
 @every_entry
 def test_declares_only_what_its_kind_can_have(entry):
-    assert (entry.acts_on is not None) == (entry.kind == "positions")
+    assert entry.acts_on is not None or entry.kind != "positions"
+    assert catalogue.in_slot(entry.slot)[entry.name] is entry, "one name within a slot"
+    assert not entry.keeps or entry.slot == "score"
+    assert entry.requires is None or entry.slot == "encode"
+    assert not (entry.needs_weights or entry.layer) or entry.kind == "heads"
     assert entry.mask == "arbitrary" or entry.kind == "mixers"
     assert entry.weights is None or entry.kind == "mixers"
 
@@ -81,7 +83,7 @@ def test_learns_exactly_where_declared(entry):
     config, rngs = sitting.config_of(entry), nnx.Rngs(0)
     mixer = entry.kind == "mixers"
     made = (
-        build.make_mixer(config, sitting.SIZES, rngs) if mixer else build.make(entry.kind, config, sitting.SIZES, rngs)
+        build.make_mixer(config, sitting.SIZES, rngs) if mixer else build.make(entry.slot, config, sitting.SIZES, rngs)
     )
     assert bool(jax.tree.leaves(nnx.state(made, nnx.Param))) == entry.learns
 

@@ -5,6 +5,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.exam import sitting
 from tests.exam.marking import expected
@@ -46,6 +47,7 @@ def test_equals_its_oracle_in_float64_with_every_knob_moved(entry):
         assert_equal_by_head(entry, piece, question(entry, np.float64), look_at_head, 1e-10)
 
 
+@pytest.mark.slow
 @every_number
 def test_float16_goes_in_and_out_and_loses_little(entry):
     """Four units in the last place of the row's largest number."""
@@ -53,6 +55,7 @@ def test_float16_goes_in_and_out_and_loses_little(entry):
     assert_equal_by_head(entry, build_piece(entry), question(entry, np.float16), look_at_head, tolerance)
 
 
+@pytest.mark.slow
 @every_number
 def test_bfloat16_goes_in_and_out_and_loses_little_and_its_gradients_are_finite(entry):
     piece, asked = build_piece(entry), question(entry, jnp.bfloat16)

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_jvp, check_vjp
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
-from selfattn_jax.functional.bind import call
+from selfattn_jax.functional.bind import bind, call
 from selfattn_jax.functional.normalizers import log_normalizer
-from tests import oracles
 from tests.exam import sitting
 from tests.exam.sitting import S, T, build_piece, cast, every, question, quick_jit
 
 
-@every(lambda entry: sitting.slot_of(entry) and entry.kind != "masks")
+@pytest.mark.slow
+@every(lambda entry: sitting.slot_of(entry) and entry.kind != "masks" and entry.surrogate is None)
 def test_derivatives_are_right_forward_and_reverse(entry):
     """By all that the piece takes and by every knob, in float64, against finite differences.
 
@@ -39,6 +39,8 @@ def test_derivatives_are_right_forward_and_reverse(entry):
         "visible": asked.mask[0].sum(axis=1, dtype=np.int32),
         "query_positions": asked.query_positions,
         "key_positions": asked.key_positions,
+        "length": np.int32(S),
+        "uniform": np.float64(random.random((T, S))),
     }
 
     def output(floats: list, given: dict) -> jax.Array:
@@ -74,28 +76,42 @@ def check_grads(function: Callable, args: tuple, order: int) -> None:
         check_grads(lambda *args: jax.vjp(function, *args)[1](function(*args)), args, order - 1)
 
 
+@every(lambda entry: entry.surrogate)
+def test_a_surrogate_lends_its_derivative(entry):
+    """What is declared to have another function's derivative has exactly that, forward and reverse."""
+    asked, random = question(entry), np.random.default_rng(0)
+    scores, direction, cotangent = (random.normal(size=(T, S)).astype(np.float32) for _ in range(3))
+    for function in (entry.function, entry.surrogate):
+
+        def weights(scores, function=function):
+            return function(scores, asked.mask[0])
+
+        (_, forward), (_, pull) = jax.jvp(weights, (scores,), (direction,)), jax.vjp(weights, scores)
+        if function is entry.function:
+            got = forward, pull(cotangent)[0]
+        else:
+            assert_allclose(got[0], forward, atol=1e-7)
+            assert_allclose(got[1], pull(cotangent)[0], atol=1e-7)
+
+
 @every(lambda entry: entry.kind == "normalizers")
-def test_the_log_normalizer_has_the_weights_as_its_gradient(entry):
-    """∂ log Zₜ / ∂xₜₛ = wₜₛ, and ∂ log Zₜ / ∂sink is what the weights lack to 1."""
+def test_the_log_normalizer_has_exact_derivatives(entry):
+    """By the scores and by every knob, against finite differences; where there is none, asking for it says so."""
     random = np.random.default_rng(0)
-    scores, mask = (
-        random.normal(size=(3, 4)).astype(np.float32),
-        np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool),
-    )
-    knobs = sitting.own_knobs(build_piece(entry), 0, 0)
+    scores = random.normal(size=(3, 4))
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
+    knobs = cast(sitting.own_knobs(build_piece(entry), 0, 0), np.float64)
+    offered = {"visible": mask.sum(axis=1, dtype=np.int32), "uniform": None}
+    needs = [offered[name] for name in bind(entry.function).needs[2:]]
     if not sitting.is_exponential(entry):
         with pytest.raises(ValueError, match=f"{entry.name} has no log-normaliser; these have: softmax"):
-            log_normalizer(entry.function, scores, mask, **knobs)
+            log_normalizer(entry.function, scores, mask, *needs, **knobs)
         return
 
-    def total(scores, knobs):
-        logs = log_normalizer(entry.function, scores, mask, **knobs)
-        return jnp.sum(jnp.where(jnp.isfinite(logs), logs, 0)), logs
+    def logs(scores, knobs):
+        return log_normalizer(entry.function, scores, mask, *needs, **knobs)[jnp.array([0, 2])]
 
-    (by_scores, by_knobs), logs = quick_jit(jax.grad(total, argnums=(0, 1), has_aux=True))(scores, knobs)
-    weights = np.asarray(entry.function(jnp.asarray(scores), mask, **knobs))
-    assert_allclose(logs, getattr(oracles, f"log_normalizer_{entry.name}")(scores, mask, **knobs), atol=1e-6)
-    assert_allclose(by_scores, weights, atol=1e-6)
-    assert_array_equal(by_scores[1], np.zeros(4))
-    for gradient in jax.tree.leaves(by_knobs):
-        assert_allclose(gradient, (1 - weights.sum(axis=1)).sum(), atol=1e-6)
+    with jax.enable_x64(True):
+        check_grads(logs, (scores, knobs), order=1)
+        (by_scores,) = jax.jacobian(log_normalizer, argnums=(1,))(entry.function, scores, mask, *needs, **knobs)
+    assert not np.asarray(by_scores)[:, 1].any(), "a dead row"

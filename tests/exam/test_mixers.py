@@ -15,13 +15,26 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from selfattn_jax import build, catalogue
+from selfattn_jax.catalogue import Entry
 from tests.exam import sitting
 from tests.exam.marking import oracle_of
 from tests.exam.sitting import B, G, H, K, S, T, V, cast, every, every_mixer, quick_jit
 from tests.exam.test_gradients import check_grads
 
-CAUSAL = [False, True]
-both_ways = pytest.mark.parametrize("causal", CAUSAL, ids=["both_ways", "causal"])
+
+def every_way(holds: Callable[[Entry], Any] = lambda entry: True) -> pytest.MarkDecorator:
+    """Parametrises a test over the mixers for which something holds, both ways, and causal where they can be."""
+    ways = [
+        pytest.param(entry, causal, id=f"{'causal' if causal else 'both_ways'}-{entry.name}")
+        for entry in catalogue.entries
+        for causal in (False, True)
+        if entry.kind == "mixers" and holds(entry) and (entry.causal or not causal)
+    ]
+    return pytest.mark.parametrize(("entry", "causal"), ways, scope="module")
+
+
+def can_hide(entry: Entry) -> bool:
+    return entry.mask != "none"
 
 
 class Question(NamedTuple):
@@ -47,8 +60,6 @@ class Sitter(NamedTuple):
 
 
 def build_mixer(entry, *, causal: bool = False, off_default: bool = False, seed: int = 0) -> Sitter:
-    if causal and not entry.causal:
-        pytest.skip("declared not to be causal")
     config = sitting.config_of(entry, off_default=off_default and entry.name != "attention")
     mixer = build.make_mixer(config, sitting.SIZES | {"causal": causal}, nnx.Rngs(seed))
     return Sitter(*nnx.split(sitting.perturbed(mixer, np.random.default_rng(seed)), nnx.Param, ...))
@@ -117,8 +128,7 @@ def expected(entry, sitter: Sitter, asked: Question, *, causal: bool, which: int
     return np.array(heads) if which else np.array(heads).swapaxes(1, 2)
 
 
-@every_mixer
-@both_ways
+@every_way()
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_equals_its_oracle(entry, causal, dtype):
     moved, tolerance = dtype == np.float64, 1e-10 if dtype == np.float64 else 2e-5
@@ -136,8 +146,7 @@ def test_equals_its_oracle(entry, causal, dtype):
     assert (got.weights is None) == (entry.weights is None and entry.name != "attention")
 
 
-@every(lambda entry: entry.kind == "mixers" and hasattr(inspect.getmodule(entry.function), "CHUNK"))
-@both_ways
+@every_way(lambda entry: hasattr(inspect.getmodule(entry.function), "CHUNK"))
 def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     chunk = inspect.getmodule(entry.function).CHUNK
     sitter = build_mixer(entry, causal=causal)
@@ -158,11 +167,8 @@ def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     check()
 
 
-@every_mixer
-@both_ways
+@every_way(can_hide)
 def test_hidden_keys_may_hold_anything(entry, causal):
-    if entry.mask == "none":
-        pytest.skip("declared to hide nothing")
     sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal)
     before = answer(entry, sitter, asked, causal=causal)
     for garbage in (np.nan, np.inf, 1e4):
@@ -176,10 +182,8 @@ def test_hidden_keys_may_hold_anything(entry, causal):
     assert not after.gradients[3][~asked.key_mask].any()
 
 
-@every_mixer
+@every(lambda entry: entry.kind == "mixers" and can_hide(entry))
 def test_padding_behind_changes_nothing(entry):
-    if entry.mask == "none":
-        pytest.skip("declared to hide nothing")
     sitter, asked = build_mixer(entry), question(entry)
     asked.key_mask[:] = np.arange(S) < S - 2
     asked.key[:, S - 2 :], asked.value[:, S - 2 :] = np.nan, 1e4
@@ -188,11 +192,8 @@ def test_padding_behind_changes_nothing(entry):
     assert_allclose(padded.output, expected(entry, sitter, cut, causal=False), rtol=0, atol=2e-5)
 
 
-@every_mixer
-@both_ways
+@every_way(can_hide)
 def test_an_empty_example_gets_zero_and_harms_nobody(entry, causal):
-    if entry.mask == "none":
-        pytest.skip("declared to hide nothing")
     sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal)
     unharmed = answer(entry, sitter, asked, causal=causal)
     asked.key_mask[1] = False
@@ -216,8 +217,7 @@ def test_causal_means_no_derivative_by_what_comes_later(entry):
     assert seen > 0
 
 
-@every_mixer
-@both_ways
+@every_way()
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16, np.float16], ids=["float32", "bfloat16", "float16"])
 def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
     """At random points, at zero vectors, and at ties; close to float32's numbers in a narrower dtype."""
@@ -235,8 +235,8 @@ def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
         asked.query[:], asked.key[:], asked.value[:] = 0, 0, 0
 
 
-@every_mixer
-@both_ways
+@pytest.mark.slow
+@every_way()
 def test_derivatives_are_right_forward_and_reverse(entry, causal):
     structure, parameters, rest = cast(build_mixer(entry, causal=causal), np.float64)
     asked = question(entry, causal=causal, dtype=np.float64)
@@ -284,18 +284,19 @@ def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
         assert_allclose(lifted[example, :, head], mixer(query, key, value, **masked)[:, 0], rtol=0, atol=2e-6)
 
 
-@every(lambda entry: entry.kind == "mixers" and not entry.causal)
-def test_what_cannot_be_causal_is_refused(entry):
+@every_mixer
+def test_what_is_declared_not_to_be_possible_is_refused(entry):
+    """Causality and the hiding of keys, each where it is declared; what is declared possible is made."""
     sizes = sitting.SIZES | {"causal": True}
-    with pytest.raises(ValueError, match=f"{entry.name} cannot be causal: set model.causal to false"):
-        build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
-
-
-@every(lambda entry: entry.kind == "mixers" and entry.mask == "none")
-def test_what_cannot_hide_a_key_refuses_to(entry):
-    asked = question(entry)
-    with pytest.raises(ValueError, match=entry.name):
-        nnx.merge(*build_mixer(entry))(*asked[:3], key_mask=asked.key_mask)
+    if entry.causal:
+        assert build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0)) is not None
+    else:
+        with pytest.raises(ValueError, match=f"{entry.name} cannot be causal: set model.causal to false"):
+            build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
+    if entry.mask == "none":
+        asked = question(entry)
+        with pytest.raises(ValueError, match=entry.name):
+            nnx.merge(*build_mixer(entry))(*asked[:3], key_mask=asked.key_mask)
 
 
 def test_every_mixer_is_examined():

@@ -29,6 +29,7 @@ def test_equals_its_oracle(entry):
         assert_allclose(getattr(answer.seen, name), wanted[name], rtol=0, atol=5e-5)
 
 
+@pytest.mark.slow
 @every_piece
 def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
     """Whatever is asked for beside the output: the lift is asked for everything, the loop for nothing."""

@@ -12,8 +12,11 @@ from flax import nnx
 from numpy.testing import assert_allclose, assert_array_equal
 
 import selfattn_jax as sa
+from selfattn_jax import build
+from selfattn_jax.config import ConfigError, from_mapping, validate
+from selfattn_jax.config.schema import Config
 from selfattn_jax.heads import grouped, multi_head
-from selfattn_jax.modules import pieces
+from selfattn_jax.modules import pieces, positions
 from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
 from tests.exam.sitting import quick_jit
@@ -46,12 +49,13 @@ def make_block(placement="pre", norm=nnx.RMSNorm, mlp=None, *, mixer=None, causa
     return Block(D, attention, mlp and mlp(rngs), norm=norm, placement=placement, rngs=rngs)
 
 
-def make_encoder(*, layers=2, mixer=None, causal=False, positions=None, seed=0, **settings):
+def make_encoder(*, layers=2, mixer=None, causal=False, positions=None, position_ids=None, seed=0, **settings):
     def make():
         mixers = [mixer() if mixer else None for _ in range(layers)]
         blocks = [make_block(mlp=mlp_of("relu"), mixer=each, causal=causal) for each in mixers]
         options = {"vocabulary": N, "outputs": 5, **settings}
         options["positions"] = positions() if positions else None
+        options["position_ids"] = position_ids() if position_ids else None
         return Encoder(D, blocks, rngs=nnx.Rngs(0), **options)
 
     return filled(make, seed)
@@ -122,7 +126,7 @@ def test_mlps_are_their_equations_by_hand():
 
 
 def test_an_encoder_is_embedding_positions_blocks_norm_and_readout():
-    encoder = make_encoder(positions=lambda: pieces.Sinusoidal(D))
+    encoder = make_encoder(positions=lambda: positions.Sinusoidal(D))
     hidden = np.asarray(encoder.embed.embedding[...])[TOKENS] + np.asarray(
         sa.embeddings.sinusoidal(jnp.arange(T), width=D)
     )
@@ -146,7 +150,7 @@ def test_an_encoder_reads_tokens_or_vectors():
 def test_embeddings_start_at_one_over_the_root_of_the_width():
     """At 0.02, the habit of larger models, tiny encoders do not learn to attend."""
     encoder = Encoder(
-        64, [], vocabulary=500, outputs=1, positions=pieces.Learned(64, 500, rngs=nnx.Rngs(1)), rngs=nnx.Rngs(0)
+        64, [], vocabulary=500, outputs=1, positions=positions.Learned(64, 500, rngs=nnx.Rngs(1)), rngs=nnx.Rngs(0)
     )
     assert_allclose(np.std(encoder.embed.embedding[...]), 1 / 8, rtol=0.03)
     assert_allclose(np.std(encoder.positions.table[...]), 1 / 8, rtol=0.03)
@@ -183,7 +187,7 @@ def test_a_causal_encoder_does_not_see_what_comes_later():
 
 def test_positions_are_inputs_of_embedding_and_mixer():
     """The same positions for all, or each example its own; rope alone sees none of a common shift, the table does."""
-    encoder = make_encoder(layers=1, positions=lambda: pieces.Learned(D, 20, rngs=nnx.Rngs(0)))
+    encoder = make_encoder(layers=1, positions=lambda: positions.Learned(D, 20, rngs=nnx.Rngs(0)))
     own = np.stack([np.arange(T), np.arange(T) + 9]).astype(np.int32)
     together, plain = run(encoder, TOKENS, positions=own), run(encoder, TOKENS)
     assert_allclose(together[0], plain[0], rtol=0, atol=1e-6)
@@ -192,6 +196,82 @@ def test_positions_are_inputs_of_embedding_and_mixer():
     turned = make_encoder(layers=1, mixer=lambda: Attention(encode=(sa.encode.rope,)))
     assert_allclose(run(turned, TOKENS, positions=own), run(turned, TOKENS), rtol=0, atol=2e-5)
     assert np.abs(run(turned, TOKENS, positions=own[0][::-1].copy()) - run(turned, TOKENS)).max() > 1e-4
+
+
+def randomised_encoder(maximum=20):
+    return make_encoder(
+        layers=1,
+        mixer=lambda: Attention(encode=(sa.encode.rope,)),
+        positions=lambda: positions.Learned(D, maximum, rngs=nnx.Rngs(0)),
+        position_ids=lambda: positions.Randomised(T, maximum=maximum),
+    )
+
+
+def places(encoder, rng=None):
+    """The positions that an encoder draws, [B,T]."""
+    return np.asarray(run(encoder, TOKENS, None, rng, method="places"))
+
+
+def test_drawn_positions_are_sorted_and_distinct_and_each_sequence_has_its_own():
+    draws = [places(randomised_encoder(), rng) for rng in (None, jax.random.key(1), jax.random.key(2))]
+    for drawn in draws:
+        assert (drawn.shape, drawn.dtype) == ((B, T), np.int32)
+        assert (np.diff(drawn, axis=1) > 0).all()
+        assert drawn.min() >= 0 and drawn.max() < 20
+    assert len(np.unique(np.concatenate(draws), axis=0)) == len(draws) * B
+    assert_array_equal(places(randomised_encoder(maximum=T)), np.tile(np.arange(T), (B, 1)))
+
+
+def test_positions_are_drawn_by_the_key_and_always_alike_without_one():
+    encoder = randomised_encoder()
+    assert_array_equal(places(encoder), places(encoder))
+    assert_array_equal(places(encoder, jax.random.key(3)), places(encoder, jax.random.key(3)))
+    for rng in (None, jax.random.key(3)):
+        drawn = run(encoder, TOKENS, rng=rng)
+        assert_allclose(drawn, run(encoder, TOKENS, positions=places(encoder, rng)), rtol=0, atol=1e-6)
+        assert np.abs(drawn - run(encoder, TOKENS, positions=places(encoder, jax.random.key(4)))).max() > 1e-3
+
+
+def test_positions_that_are_given_are_not_drawn():
+    encoder, given = randomised_encoder(), np.stack([np.arange(T), np.arange(T) + 9]).astype(np.int32)
+    assert_array_equal(run(encoder, TOKENS, given, jax.random.key(0), method="places"), given)
+    assert run(make_encoder(layers=1), TOKENS, None, jax.random.key(0), method="places") is None
+
+
+def test_the_weights_are_those_at_the_positions_that_are_drawn_without_a_key():
+    encoder = randomised_encoder()
+    [drawn] = run(encoder, TOKENS, method="weights")
+    [given] = run(encoder, TOKENS, positions=places(encoder), method="weights")
+    assert_allclose(drawn, given, rtol=0, atol=1e-6)
+
+
+def encoder_of_config(**model):
+    settings = {"width": 8, "layers": 1, "mixer": {"encode": ["rope"]}, **model}
+    config = validate(from_mapping({"task": {"name": "adding", "length": 8}, "model": settings}), Config)
+    return build.abstract_encoder(config, build.make_task(config))
+
+
+def test_a_config_can_ask_for_positions_that_are_drawn():
+    encoder = encoder_of_config(position_ids={"name": "randomised", "maximum": 64})
+    assert encoder.position_ids.maximum == 64
+    assert encoder_of_config().position_ids is None
+
+
+def test_a_table_holds_every_position_that_may_be_drawn():
+    """One of the task's length would have no vector for most of them."""
+    drawn = {"name": "randomised", "maximum": 64}
+    assert encoder_of_config(positions="learned", position_ids=drawn).positions.table.shape == (64, 8)
+    assert encoder_of_config(positions="learned").positions.table.shape == (8, 8)
+    with pytest.raises(ConfigError, match="maximum must be at least .* 64, got 63"):
+        encoder_of_config(positions={"name": "learned", "maximum": 63}, position_ids=drawn)
+
+
+def test_fewer_positions_than_the_task_is_long_are_refused():
+    with pytest.raises(ConfigError) as refused:
+        encoder_of_config(position_ids={"name": "randomised", "maximum": 7})
+    [problem] = refused.value.problems
+    assert problem.path == "model.position_ids"
+    assert problem.message == "maximum must be at least the task's length 8, got 7"
 
 
 def test_weights_are_those_with_which_every_block_mixes():
@@ -205,7 +285,7 @@ def test_weights_are_those_with_which_every_block_mixes():
     for block, matrix in zip(encoder.blocks, matrices, strict=True):
         layer = block.mixer
         normal = run(block.mixer_norm, hidden)
-        value = np.repeat(run(layer, normal, method="project")[2], 2, axis=2)
+        value = np.repeat(run(layer, normal, normal, method="project")[2], 2, axis=2)
         mixed = np.einsum("bhts,bshv->bthv", matrix, value).reshape(B, T, D) @ np.asarray(layer.output.kernel[...])
         assert_allclose(run(layer, normal, key_mask=valid), mixed, rtol=0, atol=2e-5)
         hidden = run(block, hidden, key_mask=valid)
@@ -254,8 +334,8 @@ def learning_mixer(seed=0):
         encode=(sa.encode.rope,),
         score=pieces.Additive(4, 2, rngs=rngs),
         modifiers=(pieces.Temperature(4), sa.modifiers.softcap),
-        biases=(pieces.Alibi(4),),
-        rowwise=(pieces.Cope(2, 4, rngs=rngs),),
+        biases=(positions.Alibi(4),),
+        rowwise=(positions.Cope(2, 4, rngs=rngs),),
         mask=sa.bind(sa.masks.window, left=3) | sa.bind(sa.masks.prefix, length=1),
         normalizer=pieces.Sink(4),
         dropout=0.1,

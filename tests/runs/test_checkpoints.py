@@ -1,5 +1,8 @@
 """Checkpoints: what was saved comes back bit for bit, and the newest whole one counts."""
 
+import gc
+import logging
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +11,7 @@ import optax
 import pytest
 
 from selfattn_jax.runs import checkpoints
+from selfattn_jax.runs.folder import FolderError
 
 
 class State(NamedTuple):
@@ -66,6 +70,56 @@ def test_half_a_checkpoint_does_not_count(tmp_path: Path) -> None:
     assert checkpoints.latest_step(tmp_path) == 5
     checkpoints.save(tmp_path, 10, state(2))
     assert_same(checkpoints.restore(tmp_path, 10, state(0)), state(2))
+
+
+PARTS = ("state/_METADATA", "state/manifest.ocdbt", "state/d")
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_damaged_checkpoint_says_what_to_do_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], part: str, damage: str
+) -> None:
+    for step in (5, 10):
+        checkpoints.save(tmp_path, step, state(step))
+    newest = tmp_path / "checkpoints" / "10"
+    path = newest / part
+    [path] = path.iterdir() if path.is_dir() else [path]
+    path.unlink() if damage == "deleted" else path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FolderError) as refused:
+        checkpoints.restore(tmp_path, 10, state(0))
+    message = f"{newest}: this checkpoint is damaged, or of another version: "
+    assert str(refused.value) == message + "remove it, and the same command goes on from step 5"
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    shutil.rmtree(newest)
+    assert checkpoints.latest_step(tmp_path) == 5
+    assert_same(checkpoints.restore(tmp_path, 5, state(0)), state(5))
+
+
+def test_a_damaged_checkpoint_that_is_the_only_one_means_to_begin_again(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(FolderError, match=r"checkpoints/5: .* remove it, and the same command begins again$"):
+        checkpoints.restore(tmp_path, 5, state(0))
+
+
+def test_what_a_kill_leaves_is_passed_over_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for step in (5, 10):
+        checkpoints.save(tmp_path, step, state(step))
+    (tmp_path / "checkpoints" / "5" / "_CHECKPOINT_METADATA").unlink()  # killed while it removed the oldest
+    (tmp_path / "checkpoints" / "15.orbax-checkpoint-tmp").mkdir()  # and while it wrote the newest
+    with caplog.at_level("WARNING"):
+        assert checkpoints.latest_step(tmp_path) == 10
+        checkpoints.save(tmp_path, 15, state(15))
+    assert caplog.messages == []
+    assert_same(checkpoints.restore(tmp_path, 15, state(0)), state(15))
+
+
+def test_other_warnings_are_heard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with checkpoints._checkpointer(tmp_path):
+        logging.getLogger("absl").warning("Failed to delete file %s", "5")
+        logging.getLogger("absl").warning("Metadata file does not exist: %s", "5")
+    assert caplog.messages == ["Failed to delete file 5"]
 
 
 def test_a_folder_may_be_named_relative_to_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def assert_same_outcome(folder: Path, finished: Finished) -> None:
 
 
 def test_a_run_folder_holds_what_the_design_says(finished: Finished) -> None:
-    names = {"config.yaml", "metrics.jsonl", "result.json", "attention.npz", "checkpoints"}
+    names = {".lock", "config.yaml", "metrics.jsonl", "result.json", "attention.npz", "checkpoints"}
     assert {path.name for path in finished.folder.iterdir()} == names
 
 
@@ -286,6 +287,18 @@ def test_half_a_checkpoint_is_passed_over(tmp_path: Path, finished: Finished) ->
     assert_same_outcome(tmp_path, finished)
 
 
+def test_a_damaged_checkpoint_is_refused_and_removed_it_is_forgotten(tmp_path: Path, finished: Finished) -> None:
+    with pytest.raises(Interrupted):
+        execute.execute(CONFIG, tmp_path, Watched(12, press))
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [8, 12]
+    (tmp_path / "checkpoints" / "12" / "state" / "_METADATA").unlink()
+    with pytest.raises(FolderError, match=r"checkpoints/12: this checkpoint is damaged.* goes on from step 8$"):
+        execute.execute(CONFIG, tmp_path, Watched())
+    shutil.rmtree(tmp_path / "checkpoints" / "12")
+    execute.execute(CONFIG, tmp_path, Watched())
+    assert_same_outcome(tmp_path, finished)
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(tmp_path: Path, finished: Finished) -> None:
     with pytest.raises(Interrupted):
@@ -300,7 +313,9 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path: Path, finished: 
         assert {key: mine[key] for key in known} == pytest.approx(known, rel=1e-5)
 
 
-def test_the_seconds_of_training_add_up_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seconds_are_of_training_alone_and_add_up_over_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Clock:
         """It stands still but for what a test lets pass."""
 
@@ -309,18 +324,23 @@ def test_the_seconds_of_training_add_up_over_stops(tmp_path: Path, monkeypatch: 
         def monotonic(self) -> float:
             return self.now
 
+        def passing(self, seconds: float, function: Callable[..., Any]) -> Callable[..., Any]:
+            def later(*arguments: Any) -> Any:
+                self.now += seconds
+                return function(*arguments)
+
+            return later
+
     clock = Clock()
     monkeypatch.setattr(execute, "time", clock)
-
-    def later() -> None:
-        clock.now += 100
-        press()
-
-    with pytest.raises(Interrupted):
-        execute.execute(CONFIG, tmp_path, Watched(4, later))
-    with pytest.raises(Interrupted):
-        execute.execute(CONFIG, tmp_path, Watched(8, later))
-    assert execute.execute(CONFIG, tmp_path, Watched())["seconds"] == 200
+    monkeypatch.setattr(checkpoints, "save", clock.passing(1000, checkpoints.save))
+    monkeypatch.setattr(Programs, "judge", clock.passing(1000, Programs.judge))
+    monkeypatch.setattr(Programs, "warm", lambda programs, states, examples: states)  # it trains for no step
+    monkeypatch.setattr(Programs, "train", clock.passing(10, Programs.train))
+    for step in (4, 8):
+        with pytest.raises(Interrupted):
+            execute.execute(CONFIG, tmp_path, Watched(step, press))
+    assert execute.execute(CONFIG, tmp_path, Watched())["seconds"] == 10 * len(JUDGED)
 
 
 # The same and another command.
@@ -354,6 +374,19 @@ def test_the_saved_config_runs_again_exactly(tmp_path: Path, finished: Finished)
     assert config == CONFIG
     execute.execute(config, tmp_path, Watched())
     assert_same_outcome(tmp_path, finished)
+
+
+def test_two_do_not_write_one_folder(tmp_path: Path) -> None:
+    refusals = []
+
+    def again() -> None:
+        with pytest.raises(FolderError) as refused:
+            execute.execute(CONFIG, tmp_path, Watched())
+        refusals.append(str(refused.value))
+
+    execute.execute(CONFIG, tmp_path, Watched(8, again))
+    assert refusals == [f"{tmp_path}: is being written by another process: wait for it, or choose another --out"]
+    assert [row["step"] for row in rows_of(tmp_path)] == [step for step in JUDGED for _ in range(3)]
 
 
 # Ctrl-C itself.

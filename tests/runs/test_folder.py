@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from selfattn_jax.config import ConfigError
+from selfattn_jax.config import ConfigError, to_yaml
 from selfattn_jax.runs import folder as folders
 from selfattn_jax.runs.folder import (
     FolderError,
@@ -22,7 +25,8 @@ from tests.tiny import tiny
 
 
 def open_run(folder: Path, resolved: dict[str, Any]) -> None:
-    open_folder(folder, "config.yaml", resolved, "run")
+    with open_folder(folder, "config.yaml", resolved, "run"):
+        pass
 
 
 def refusal(folder: Path, resolved: dict[str, Any]) -> str:
@@ -74,15 +78,16 @@ def test_the_same_run_finds_its_folder_again(tmp_path: Path) -> None:
 def test_another_run_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     open_run(tmp_path, tiny().resolved())
     other = tiny("model.mixer={name: linear, epsilon: 1e-3}", "model.causal=true").resolved()
-    assert refusal(tmp_path, other).splitlines() == [
+    *lines, more = refusal(tmp_path, other).splitlines()
+    assert lines == [
         f"{tmp_path}: already holds a different run: choose another --out, or remove it",
         "  model.causal: there null, here true",
         '  model.mixer.name: there "attention", here "linear"',
         "  model.mixer.encode: there [], here null",
         '  model.mixer.score: there {"name": "scaled_dot"}, here null',
         "  model.mixer.modifiers: there [], here null",
-        "  … and 5 more",
     ]
+    assert re.fullmatch(r"  … and \d+ more", more)
     assert read_config(tmp_path) == tiny()
 
 
@@ -95,11 +100,15 @@ def test_a_long_difference_is_cut(tmp_path: Path) -> None:
 
 
 def test_keys_that_need_not_be_the_same_are_written_anew(tmp_path: Path) -> None:
-    open_folder(tmp_path, "study.yaml", {"name": "a", "question": "old"}, "study", same=("name",))
-    open_folder(tmp_path, "study.yaml", {"name": "a", "question": "new"}, "study", same=("name",))
+    def open_study(**resolved: str) -> None:
+        with open_folder(tmp_path, "study.yaml", resolved, "study", same=("name",)):
+            pass
+
+    open_study(name="a", question="old")
+    open_study(name="a", question="new")
     assert "question: new" in (tmp_path / "study.yaml").read_text()
     with pytest.raises(FolderError, match='name: there "a", here "b"'):
-        open_folder(tmp_path, "study.yaml", {"name": "b"}, "study", same=("name",))
+        open_study(name="b")
 
 
 def test_a_folder_of_strangers_is_refused_and_untouched(tmp_path: Path) -> None:
@@ -110,18 +119,32 @@ def test_a_folder_of_strangers_is_refused_and_untouched(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_folder_of_another_run_without_a_lock_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(tiny("model.width=16").resolved()))
+    assert "already holds a different run" in refusal(tmp_path, tiny().resolved())
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_what_a_kill_at_the_very_beginning_leaves_is_no_stranger(tmp_path: Path) -> None:
     (tmp_path / "config.yaml.partial").write_text("half")
+    (tmp_path / ".lock").write_text("")
     open_run(tmp_path, tiny().resolved())
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", ".lock"}
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/selfattn")):
+    for folder in (tmp_path / "file" / "below", Path("/proc/selfattn")):
         message = refusal(folder, tiny().resolved())
         assert message.startswith(f"{folder}: cannot write there (")
         assert message.endswith("): choose another --out")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = f"{tmp_path / 'file'}: is a file, not a folder: choose another --out"
+    assert refusal(tmp_path / "file", tiny().resolved()) == message
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +162,64 @@ def test_a_damaged_config_is_said_to_be_damaged_and_where(tmp_path: Path) -> Non
     (tmp_path / "config.yaml").write_text("task: {name: adding\nmodel: [")
     with pytest.raises(ConfigError, match=r"config.yaml:2:\d+ .*not YAML"):
         open_run(tmp_path, tiny().resolved())
+
+
+# The lock.
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from selfattn_jax.runs.folder import open_folder
+
+with open_folder(Path(sys.argv[1]), "config.yaml", {"task": "adding"}, "run"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def busy(folder: Path) -> str:
+    return f"{folder}: is being written by another process: wait for it, or choose another --out"
+
+
+def test_nobody_else_opens_a_folder_that_is_open(tmp_path: Path) -> None:
+    with open_folder(tmp_path, "config.yaml", tiny().resolved(), "run"):
+        assert refusal(tmp_path, tiny().resolved()) == busy(tmp_path)
+    open_run(tmp_path, tiny().resolved())
+
+
+def test_a_folder_is_given_back_by_what_fails_in_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), open_folder(tmp_path, "config.yaml", tiny().resolved(), "run"):
+        raise KeyError("bug")
+    open_run(tmp_path, tiny().resolved())
+
+
+def test_what_fails_in_an_open_folder_is_no_failure_to_open_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"), open_folder(tmp_path, "a.yaml", {}, "run"):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_process_that_is_killed_gives_its_folder_back(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert refusal(tmp_path, {"task": "adding"}) == busy(tmp_path)
+        process.kill()
+    assert (tmp_path / ".lock").exists()
+    open_run(tmp_path, {"task": "adding"})
+
+
+def test_what_another_process_wrote_before_the_lock_was_free_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(folders.FileLock):
+        def acquire(self, *_: Any, **__: Any) -> Any:
+            (tmp_path / "config.yaml").write_text("task: adding\n")
+            return super().acquire()
+
+    monkeypatch.setattr(folders, "FileLock", Late)
+    assert 'task: there "adding", here "induction"' in refusal(tmp_path, {"task": "induction"})
+    assert (tmp_path / "config.yaml").read_text() == "task: adding\n"
 
 
 # Metrics and results.

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from selfattn_jax.config import ConfigError, read, to_yaml
 from selfattn_jax.config.schema import Config
+from selfattn_jax.reports.reading import ReportError
 from selfattn_jax.runs.execute import Interrupted
 from selfattn_jax.runs.folder import FolderError, open_folder, read_config
 from selfattn_jax.runs.progress import RunProgress
@@ -229,6 +230,18 @@ def test_the_problems_of_all_variants_are_told_at_once_with_their_places() -> No
     ]
 
 
+def test_what_a_task_refuses_is_told_where_the_variant_sets_it() -> None:
+    [line] = refusal("base: base.yaml\nvariants:\n  short: {task.length: 1}\n")
+    assert line.startswith("study.yaml:5:11  task  length=1: length must be at least 2")
+
+
+def test_a_config_is_no_study() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_study("base.yaml")
+    line = "base.yaml:1:1  task  is a key of a config, this command takes a study: selfattn run base.yaml"
+    assert str(refused.value) == line
+
+
 def test_a_problem_of_the_base_is_told_once_and_where_it_stands() -> None:
     Path("base.yaml").write_text("task: adding\nmodel: {width: 0}\n")
     lines = refusal("base: base.yaml\nvariants: {a: {}, b: {model.layers: 1}}\n")
@@ -295,14 +308,16 @@ def result(*runs: tuple[int, float, float | None, float | None], **more: Any) ->
 
 @pytest.fixture
 def invented(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]:
-    """Lets trials, by their labels, have invented results."""
+    """Lets trials, by their labels, have invented results, or fail."""
 
     def invent(results: dict[str, Any]) -> None:
         def execute(config: Config, folder: Path, progress: RunProgress, *, label: str) -> dict[str, Any]:
-            open_folder(folder, "config.yaml", config.resolved(), "run")
-            progress.advance(config.training.steps, label)
-            (folder / "result.json").write_text(json.dumps(results[label]))
-            return results[label]
+            with open_folder(folder, "config.yaml", config.resolved(), "run"):
+                progress.advance(config.training.steps, label)
+                if isinstance(results[label], BaseException):
+                    raise results[label]
+                (folder / "result.json").write_text(json.dumps(results[label]))
+                return results[label]
 
         monkeypatch.setattr(studies, "execute", execute)
 
@@ -353,6 +368,7 @@ def test_the_table_holds_what_the_design_says(invented: Callable[[dict[str, Any]
     assert progress.done == progress.total
     assert json.loads(Path("out/table.json").read_text()) == table
     assert {path.name for path in Path("out").iterdir()} == {
+        ".lock",
         "study.yaml",
         "trials",
         "table.json",
@@ -369,6 +385,49 @@ def test_the_table_grows_trial_by_trial(
     with pytest.raises(KeyError):
         compare(study_of("base: base.yaml\nvariants: {a: {}, b: {}}\n"), Path("out"), silent())
     assert [row["variant"] for row in json.loads(Path("out/table.json").read_text())["rows"]] == ["a"]
+
+
+@pytest.mark.parametrize("error", [Interrupted(Path("out/trials/b"), 4), FolderError("damaged")])
+def test_a_study_that_stops_reports_the_trials_that_are_done(
+    invented: Callable[[dict[str, Any]], None], error: Exception
+) -> None:
+    study = study_of("base: base.yaml\nvariants: {alpha: {}, b: {}}\n")
+    invented({"alpha (1/2)": result((0, 0.1, 1.0, 0.95)), "b (2/2)": error})
+    with pytest.raises(type(error)):
+        compare(study, Path("out"), silent())
+    page = Path("out/report.html").read_text()
+    assert "alpha" in page
+    assert "Not in the table yet: b" in page
+
+
+def test_a_study_stopped_in_its_first_trial_has_a_report_too(invented: Callable[[dict[str, Any]], None]) -> None:
+    invented({"base (1/1)": Interrupted(Path("out/trials/base"), 4)})
+    with pytest.raises(Interrupted):
+        compare(study_of("base: base.yaml\n"), Path("out"), silent())
+    assert "Not in the table yet: base" in Path("out/report.html").read_text()
+
+
+def test_a_report_that_fails_does_not_hide_why_a_study_stopped(
+    invented: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(folder: Path) -> None:
+        raise ReportError("Damaged JSON", folder, "Run it again.")
+
+    monkeypatch.setattr(studies, "write_report", damaged)
+    invented({"base (1/1)": Interrupted(Path("out/trials/base"), 4)})
+    with pytest.raises(Interrupted):
+        compare(study_of("base: base.yaml\n"), Path("out"), silent())
+
+
+def test_two_do_not_write_the_folder_of_one_study(invented: Callable[[dict[str, Any]], None]) -> None:
+    invented({"base (1/1)": result((0, 0.1, 1.0, 0.95))})
+    study = study_of("base: base.yaml\n")
+
+    def again(row: dict[str, Any]) -> None:
+        with pytest.raises(FolderError, match=r"^out: is being written by another process"):
+            compare(study, Path("out"), silent())
+
+    compare(study, Path("out"), silent(), report=again)
 
 
 def test_a_folder_of_another_study_is_refused(invented: Callable[[dict[str, Any]], None]) -> None:
@@ -479,4 +538,6 @@ def test_ctrl_c_while_one_trial_is_tested_stops_before_the_next(tmp_path: Path) 
     with pytest.raises(Interrupted):
         compare(study, tmp_path / "out", Testing(-1))
     assert (tmp_path / "out" / "trials" / "slow" / "result.json").exists()
+    assert [row["variant"] for row in json.loads((tmp_path / "out" / "table.json").read_text())["rows"]] == ["slow"]
+    assert "slow" in (tmp_path / "out" / "report.html").read_text()
     assert not (tmp_path / "out" / "trials" / "fast").exists()

@@ -1,0 +1,176 @@
+"""Every two entries together: the rules hold for what the capability table allows, and the table is exact."""
+
+import functools
+import itertools
+import random
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from selfattn_jax import build, catalogue
+from selfattn_jax.config import ConfigError, from_mapping, validate
+from selfattn_jax.config.schema import Config
+from selfattn_jax.functional.bind import Bound, call
+from selfattn_jax.modules.attention import SelfAttention
+from selfattn_jax.tasks import Task
+from tests.exam import pairs, sitting
+from tests.exam.marking import expected_layer
+from tests.exam.sitting import quick_jit
+
+B, T, WIDTH = 2, 6, 16
+AXES = pairs.axes()
+ROWS = list(pairs.all_pairs(AXES, pairs.allowed))
+QUICK = {tuple(row.items()) for row in random.Random(1).sample(ROWS, 40)}
+
+
+def title(row: pairs.Row) -> str:
+    return "-".join(entry.name if entry else "none" for entry in row.values())
+
+
+def every_row() -> pytest.MarkDecorator:
+    """Forty rows in the fast tier, the others in the slow one."""
+    parameters = [
+        pytest.param(row, id=title(row), marks=() if tuple(row.items()) in QUICK else pytest.mark.slow) for row in ROWS
+    ]
+    return pytest.mark.parametrize("row", parameters)
+
+
+def test_every_allowed_pair_meets():
+    met = set().union(*map(pairs.pairs_of, ROWS))
+    for first, second in itertools.combinations(AXES, 2):
+        for x, y in itertools.product(AXES[first], AXES[second]):
+            assert (frozenset([(first, x), (second, y)]) in met) == pairs.allowed({first: x, second: y})
+
+
+def config_of(row: pairs.Row) -> Config:
+    """The config that names all entries of a row, each in its slot."""
+    mixer: dict[str, Any] = {}
+    for entry in (row["score"], row["normalizer"], row["position"], row["modifier"], row["mask"]):
+        if entry is not None:
+            piece = {"name": entry.name, **entry.example}
+            several = entry.slot in sitting.SEVERAL
+            mixer[entry.slot] = [*mixer.get(entry.slot, []), piece] if several else piece
+    heads = {"name": row["heads"].name, "count": 2, "key_width": 4, "value_width": 3}
+    return validate(from_mapping({"task": "adding", "model": {"width": WIDTH, "heads": heads, "mixer": mixer}}), Config)
+
+
+def layer_of(row: pairs.Row) -> SelfAttention:
+    """The layer of a row, with every parameter moved."""
+    config = config_of(row).model
+    heads = build.make("heads", config.heads, {"width": WIDTH})
+    sizes = {
+        "heads": heads.count, "groups": heads.groups, "width": WIDTH, "key_width": heads.key_width,
+        "value_width": heads.value_width, "length": T, "causal": False,
+    }  # fmt: skip
+    mixer = build.make_mixer(config.mixer, sizes, nnx.Rngs(0))
+    structure = row["heads"].layer or SelfAttention
+    return sitting.perturbed(structure(WIDTH, heads, mixer, rngs=nnx.Rngs(1)), np.random.default_rng(0))
+
+
+@every_row()
+def test_the_rules_hold_for_every_two_entries(row):
+    """The oracle\'s numbers; the rows form alike; nothing leaks from a padded key; finite gradients, zero vectors too."""
+    layer, draw = layer_of(row), np.random.default_rng(3)
+    structure, parameters, rest = nnx.split(layer, nnx.Param, ...)
+    inputs = draw.normal(size=(B, T, WIDTH)).astype(np.float32)
+    key_mask = np.arange(T) < np.array([[T], [T - 2]])
+
+    def outputs(parameters, projected, inputs, implementation):
+        layer = nnx.merge(structure, parameters, rest)
+        layer.mixer.implementation = implementation
+        return layer.mix(*projected, causal=False, key_mask=key_mask, positions=None, inputs=inputs)
+
+    @quick_jit
+    def answer(parameters, projected, inputs):
+        def total(parameters, projected):
+            dense = outputs(parameters, projected, inputs, "dense")
+            return jnp.sum(jnp.sin(dense)), dense
+
+        (_, dense), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(parameters, projected)
+        return dense, outputs(parameters, projected, inputs, "rows"), gradients
+
+    projected = [np.array(array) for array in layer.project(inputs, inputs)]
+    dense, rows, gradients = answer(parameters, projected, inputs)
+    wanted = expected_layer(layer, projected, key_mask, inputs)
+    assert_near(dense, wanted)
+    assert_near(rows, wanted)
+    assert all_finite(gradients)
+    for array in projected[1:]:
+        array[1, T - 2 :] = np.nan
+    again, _, gradients = answer(parameters, projected, inputs)
+    assert_near(again, dense, 1e-6)
+    assert all_finite(gradients)
+    for array in projected:
+        array[0, 1] = 0
+    assert all_finite(answer(parameters, projected, inputs))
+
+
+def assert_near(got: Any, wanted: Any, tolerance: float = 2e-5) -> None:
+    """Within a tolerance that is relative to a row\'s largest number, and absolute below 1."""
+    scale = np.maximum(np.abs(wanted).max(axis=-1, keepdims=True), 1)
+    assert (np.abs(np.asarray(got) - np.asarray(wanted)) <= tolerance * scale).all()
+
+
+def all_finite(tree: Any) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+# The table is exact: what it forbids would be wrong, and says so; what it allows is right.
+
+ENCODINGS = [entry for entry in catalogue.in_slot("encode").values() if entry.requires]
+SHIFT = 18  # a whole number of rows of an image
+
+
+@functools.cache
+def scores_at(score: catalogue.Entry, encoding: catalogue.Entry | None, shift: int) -> np.ndarray:
+    """The scores of one head in float64, with all positions moved on."""
+    draw = np.random.default_rng(0)
+    query, key = draw.normal(size=(T, sitting.K)), draw.normal(size=(T, sitting.K))
+    positions = np.arange(T, dtype=np.int32) + np.int32(shift)
+    places = {"query_positions": positions, "key_positions": positions}
+    with jax.enable_x64(True):
+        piece = sitting.cast(sitting.one_head(sitting.build_piece(score), 0, 0), np.float64)
+        arrays = {"query": jnp.asarray(query), "key": jnp.asarray(key)}
+        if encoding is not None:
+            encoded = call(plain(encoding), "encode", **arrays, **places, length=jnp.int32(T))
+            arrays = dict(zip(("query", "key"), encoded, strict=True))
+        return np.asarray(call(piece, "score", **arrays, **places))
+
+
+def plain(entry: catalogue.Entry) -> Bound:
+    return sitting.cast(sitting.build_piece(entry), np.float64)
+
+
+@pytest.mark.parametrize("score", catalogue.in_slot("score").values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda entry: entry.name)
+def test_an_encoding_may_stand_with_a_score_exactly_where_it_makes_it_depend_on_the_distance_alone(encoding, score):
+    relative = np.allclose(scores_at(score, encoding, 0), scores_at(score, encoding, SHIFT), rtol=0, atol=1e-8)
+    matters = not np.allclose(scores_at(score, encoding, 0), scores_at(score, None, 0), rtol=0, atol=1e-8)
+    may = encoding.requires in score.keeps
+    assert may == (relative and matters)
+    piece = {"name": encoding.name, **encoding.example}
+    mixer = {"score": {"name": score.name, **score.example}, "encode": [piece]}
+    config = validate(from_mapping({"task": "adding", "model": {"width": WIDTH, "mixer": mixer}}), Config)
+    if may:
+        build.check_encodings(config.model.mixer)
+    else:
+        reason = f"{encoding.name} needs a score that keeps {encoding.requires}, .*{score.name} does not: take another"
+        with pytest.raises(ValueError, match=rf"{reason} score \(dot, scaled_dot"):
+            build.check_encodings(config.model.mixer)
+
+
+@pytest.mark.parametrize("mixer", catalogue.in_slot("mixer").values(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("heads", catalogue.in_slot("heads").values(), ids=lambda entry: entry.name)
+def test_heads_that_mix_weights_may_stand_exactly_with_the_mixer_that_has_them(heads, mixer):
+    model = {"width": WIDTH, "heads": {"name": heads.name, "count": 2}, "mixer": {"name": mixer.name, **mixer.example}}
+    config = validate(from_mapping({"task": "adding", "model": model}), Config)
+    task: Task = build.make_task(config)
+    if heads.needs_weights and mixer.name != "attention":
+        with pytest.raises(ConfigError, match=f"model.heads  {heads.name} heads mix attention weights"):
+            build.abstract_encoder(config, task)
+    else:
+        build.abstract_encoder(config, task)
