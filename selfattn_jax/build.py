@@ -43,6 +43,7 @@ class _Sizes(NamedTuple):
     key_width: int
     value_width: int
     length: int
+    reach: int  # one past the largest position: the length, unless positions are drawn from more
     causal: bool
 
 
@@ -93,17 +94,18 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     with _at("model.heads"):
         heads: Heads = make("heads", model.heads, {"width": model.width})
     causal = task.causal if model.causal is None else model.causal
-    sizes = _Sizes(heads.count, heads.groups, model.width, heads.key_width, heads.value_width, task.length, causal)
+    widths, length = (model.width, heads.key_width, heads.value_width), task.length
+    sizes = _Sizes(heads.count, heads.groups, *widths, length, reach=length, causal=causal)
     norm = NORMS[model.block.norm]
-    ids, reach = None, sizes
+    ids = None
     if model.position_ids is not None:
         with _at("model.position_ids"):
             ids = make("position_ids", model.position_ids, sizes._asdict(), rngs)
-        reach = sizes._replace(length=ids.maximum)  # a table must hold every position that may be drawn
+        sizes = sizes._replace(reach=ids.maximum)
     positions = None
     if model.positions is not None:
         with _at("model.positions"):
-            positions = make("positions", model.positions, reach._asdict(), rngs)
+            positions = make("positions", model.positions, sizes._asdict(), rngs)
     pre = model.block.placement == "pre"
     return Encoder(
         model.width,

@@ -37,7 +37,7 @@ Kind = Literal["scores", "modifiers", "normalizers", "positions", "masks", "head
 ActsOn = Literal["inputs", "ids", "query_key", "score", "bias", "rowwise", "value"]
 Transformation = Literal["rotation", "scaling"]
 KINDS: tuple[Kind, ...] = ("scores", "modifiers", "normalizers", "positions", "masks", "heads", "mixers", "tasks")
-SIZES = ("heads", "groups", "width", "key_width", "value_width", "length", "causal")
+SIZES = ("heads", "groups", "width", "key_width", "value_width", "length", "reach", "causal")
 
 # Where in a config an entry goes: by what it acts on if that is said, else by its kind.
 SLOTS = {

@@ -200,7 +200,7 @@ def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
         (
             "task: {name: adding, length: 9}\nmodel:\n\n  positions: {name: learned, maximum: 8}\n",
             "bad.yaml:4:3  model.positions",
-            "maximum must be at least the task's length 9, got 8",
+            "maximum must be at least the 9 positions there are, got 8",
         ),
         (
             "model: {width: 8}\ntask:\n  name: multi_query_recall\n  length: 9\n",

@@ -123,7 +123,8 @@ BAD_CONFIGS = {
     ),
     "a task longer than the table": (
         "task: {name: adding, length: 9}\nmodel: {positions: {name: learned, maximum: 8}}\n",
-        "bad.yaml:2:9  model.positions  maximum must be at least the task's length 9, got 8: a position has no vector",
+        "bad.yaml:2:9  model.positions  maximum must be at least the 9 positions there are, got 8: a position has no "
+        "vector",
     ),
     "a study": (
         "name: demo\nbase: tiny.yaml\n",

@@ -75,7 +75,7 @@ def entry_model(entry: Entry) -> type[Strict]:
       entry: of the catalogue; its maker's keyword-only parameters are the fields.
     Returns: a pydantic model with `name` fixed.
     """
-    fields: dict[str, Any] = {"name": (Literal[entry.name], entry.name)}
+    fields: dict[str, Any] = {"name": (Literal[entry.name], ...)}
     for name, parameter in entry.knobs().items():
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (_as_written(parameter.annotation), default)

@@ -64,11 +64,11 @@ class Window(nnx.Module):
 
 
 class RandomBlocks(Fixed):
-    """`patterns.random_blocks` for sequences up to a maximum, by default the task's length."""
+    """`patterns.random_blocks` for positions below a maximum, by default the model's reach."""
 
     def __init__(
         self,
-        length: int,
+        reach: int,
         *,
         block: PositiveInt,
         count: PositiveInt = 1,
@@ -76,15 +76,15 @@ class RandomBlocks(Fixed):
         seed: NonNegativeInt = 0,
     ):
         knobs = {"block": block, "count": count, "seed": seed}
-        super().__init__(bind(patterns.random_blocks, **knobs, length=maximum or length))
+        super().__init__(bind(patterns.random_blocks, **knobs, length=maximum or reach))
 
 
 class Bigbird(Fixed):
-    """`patterns.bigbird` for sequences up to a maximum, by default the task's length."""
+    """`patterns.bigbird` for positions below a maximum, by default the model's reach."""
 
     def __init__(
         self,
-        length: int,
+        reach: int,
         *,
         block: PositiveInt,
         random: PositiveInt = 1,
@@ -93,4 +93,4 @@ class Bigbird(Fixed):
         seed: NonNegativeInt = 0,
     ):
         knobs = {"block": block, "random": random, "count": count, "seed": seed}
-        super().__init__(bind(patterns.bigbird, **knobs, length=maximum or length))
+        super().__init__(bind(patterns.bigbird, **knobs, length=maximum or reach))

@@ -30,13 +30,13 @@ class Sinusoidal(nnx.Module):
 
 
 class Learned(nnx.Module):
-    """`embeddings.learned` with its table; maximum P defaults to the length of the task, and may not be below it."""
+    """`embeddings.learned` with its table; maximum P defaults to the model's reach, and may not be below it."""
 
-    def __init__(self, width: int, length: int, *, maximum: PositiveInt | None = None, rngs: nnx.Rngs):
-        maximum = maximum or length
-        if maximum < length:
+    def __init__(self, width: int, reach: int, *, maximum: PositiveInt | None = None, rngs: nnx.Rngs):
+        maximum = maximum or reach
+        if maximum < reach:
             raise ValueError(
-                f"maximum must be at least the task's length {length}, got {maximum}: a position has no vector"
+                f"maximum must be at least the {reach} positions there are, got {maximum}: a position has no vector"
             )
         self.table = nnx.Param(normal(rngs, (maximum, width), width))
 
@@ -57,16 +57,16 @@ class Sinusoidal2d(nnx.Module):
 
 
 class Learned2d(nnx.Module):
-    """`embeddings.learned_2d` with its tables; rows default to as many as the task's length fills."""
+    """`embeddings.learned_2d` with its tables; rows default to as many as the model's reach fills."""
 
     def __init__(
-        self, width: int, length: int, *, columns: PositiveInt, rows: PositiveInt | None = None, rngs: nnx.Rngs
+        self, width: int, reach: int, *, columns: PositiveInt, rows: PositiveInt | None = None, rngs: nnx.Rngs
     ):
-        rows = rows or -(-length // columns)
+        rows = rows or -(-reach // columns)
         if width % 2:
             raise ValueError(f"2 must divide the width for learned_2d, got {width}")
-        if rows * columns < length:
-            raise ValueError(f"rows · columns must be at least the task's length {length}, got {rows} · {columns}")
+        if rows * columns < reach:
+            raise ValueError(f"rows · columns must be at least the {reach} positions there are, got {rows} · {columns}")
         self.row_table = nnx.Param(normal(rngs, (rows, width // 2), width))
         self.column_table = nnx.Param(normal(rngs, (columns, width // 2), width))
 

@@ -62,19 +62,20 @@ def test_an_entry_is_configured_by_its_knobs_with_their_defaults(entry: Entry) -
     model = entry_model(entry)
     knobs = entry.knobs()
     assert list(model.model_fields) == ["name", *knobs]
+    assert model.model_fields["name"].is_required()
     for name, parameter in knobs.items():
         field = model.model_fields[name]
         assert field.is_required() == (parameter.default is inspect.Parameter.empty)
         if not field.is_required():
             assert field.default == parameter.default
-    made = model(**entry.example)
+    made = model(name=entry.name, **entry.example)
     assert made.model_dump()["name"] == entry.name
 
 
 @pytest.mark.parametrize("entry", IN_CONFIG, ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_an_entry_refuses_a_knob_that_it_does_not_have(entry: Entry) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        entry_model(entry)(**entry.example, bogus=1)
+        entry_model(entry)(name=entry.name, **entry.example, bogus=1)
 
 
 def test_the_slots_of_attention_in_a_config_are_those_of_the_function() -> None:
@@ -302,6 +303,8 @@ def knob_values(annotation: Any) -> st.SearchStrategy:
         return st.one_of([knob_values(part) for part in arguments if part is not jax.Array])
     if origin is typing.Literal:
         return st.sampled_from(arguments)
+    if origin is tuple:
+        return st.lists(knob_values(arguments[0]), min_size=1, max_size=3, unique=True)
     if annotation is type(None):
         return st.none()
     low, high, above, below = None, 1e6, False, False

@@ -36,7 +36,6 @@ def expected(entry: Entry, piece: Bound, asked: Question) -> dict[str, np.ndarra
 def _expected_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> dict[str, np.ndarray]:
     positions = {"query_positions": asked.query_positions, "key_positions": asked.key_positions}
     query, key, value, mask = asked_of_head(asked, example, head)[:4]
-    mask = mask & (np.arange(len(key)) < asked.lengths[example])
     seen = composed({slot_of(entry): (piece,)}, query, key, value, mask, positions, (example, head))
     knobs = own_knobs(piece, example, head)
     normalizer = entry.name if slot_of(entry) == "normalizer" else "softmax"
@@ -46,7 +45,7 @@ def _expected_head(entry: Entry, piece: Bound, asked: Question, example: int, he
         offered = {"scores": seen["scores"], "mask": seen["mask"], "visible": seen["mask"].sum(axis=1)}
         seen["log_normalizer"] = _told(log_normalizer, given, **offered)
     seen["scores"] = np.where(seen["mask"], seen["scores"], -np.inf)
-    return seen
+    return seen | {"entropy": oracles.entropy(seen["weights"])}
 
 
 def composed(

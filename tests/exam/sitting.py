@@ -29,7 +29,7 @@ from tests import oracles
 
 B, T, S, H, G, K, V = 2, 5, 7, 4, 2, 8, 3
 # The length is below S, so that what depends on it (a table, a maximum) is put to the test.
-SIZES = {"heads": H, "groups": G, "width": 16, "key_width": K, "value_width": V, "length": 3, "causal": False}
+SIZES = dict(heads=H, groups=G, width=16, key_width=K, value_width=V, length=3, reach=3, causal=False)
 
 # Compiling is most of an exam's time. These make it shorter; the programs are too small to run slower for it.
 QUICK = {
@@ -256,10 +256,11 @@ def is_exponential(entry: Entry) -> bool:
 
 def extras_of(entry: Entry) -> tuple[str, ...]:
     """What can be seen inside."""
-    return ("weights", "scores", "log_normalizer") if is_exponential(entry) else ("weights", "scores")
+    return (*EXTRAS, "log_normalizer") if is_exponential(entry) else EXTRAS
 
 
-traced: list[str] = []  # the entry's name for every time that `ask` was traced
+EXTRAS = ("weights", "scores", "entropy")
+traced: list[str] = []  # the entry's name for every time that its program was traced
 
 
 def slots(entry: Entry, piece: Bound, mask: Any) -> dict[str, Any]:
@@ -271,9 +272,28 @@ def slots(entry: Entry, piece: Bound, mask: Any) -> dict[str, Any]:
 
 
 def ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
-    """Output, extras and gradients. One program per entry answers nearly the whole exam."""
+    """Output, extras and gradients, head by head: one program of one head answers nearly the whole exam."""
+    heads = [[ask_head(entry, piece, asked, example, head) for head in range(H)] for example in range(B)]
+
+    def stacked(part: Callable[[Answer], Any]) -> np.ndarray:
+        return np.array([[part(head) for head in example] for example in heads])
+
+    def of_groups(by_head: np.ndarray) -> np.ndarray:
+        """Gradients by what the heads of a group share."""
+        shared = by_head.reshape(B, G, H // G, *by_head.shape[2:]).astype(np.float32).sum(axis=2)
+        return shared.swapaxes(1, 2).astype(by_head.dtype)
+
+    extras = {name: stacked(lambda head, name=name: getattr(head.seen, name)) for name in extras_of(entry)}
+    inside = Inspection(stacked(lambda head: head.seen.output).swapaxes(1, 2), **extras)
+    by_piece = [gradient for example in heads for head in example for gradient in head.gradients[0]]
+    by_query, by_key, by_value = (stacked(lambda head, at=at: head.gradients[at]) for at in (1, 2, 3))
+    return Answer(inside, (by_piece, by_query.swapaxes(1, 2), of_groups(by_key), of_groups(by_value)))
+
+
+def ask_lifted(entry: Entry, piece: Bound, asked: Question) -> Answer:
+    """What `ask` finds, by the lift over heads, groups and examples."""
     # A test may change what it asked in place, which JAX may share on a CPU: only when the answer is there.
-    return jax.block_until_ready(_ask(entry, piece, asked))
+    return jax.block_until_ready(_ask_lifted(entry, piece, asked))
 
 
 def seen(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...]) -> Inspection:
@@ -289,8 +309,7 @@ def seen(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...]) -> 
 
 
 @functools.partial(quick_jit, static_argnames="entry")
-def _ask(entry: Entry, piece: Bound, asked: Question) -> Answer:
-    traced.append(entry.name)
+def _ask_lifted(entry: Entry, piece: Bound, asked: Question) -> Answer:
     return _answer(functools.partial(seen, entry, want=extras_of(entry)), piece, asked)
 
 
@@ -309,15 +328,16 @@ def _answer(see: Callable, piece: Bound, asked: Question) -> Answer:
     return Answer(inside, gradients)
 
 
-# Asking one head, which takes a third of the compiling and is enough where the lift has no part in the matter.
+# Asking one head, which takes a third of the compiling.
 
 
 def asked_of_head(asked: Question, example: int, head: int) -> Question:
-    """The question that one head of one example gets; `lengths` has no part in it."""
+    """The question that one head of one example gets; its mask knows of the length."""
     group = head // (H // G)
     query, cotangent = (array[example, :, head] for array in (asked.query, asked.cotangent))
     key, value = (array[example, :, group] for array in (asked.key, asked.value))
-    return asked._replace(query=query, key=key, value=value, mask=asked.mask[example], cotangent=cotangent)
+    mask = asked.mask[example] & (np.arange(len(key)) < asked.lengths[example])
+    return asked._replace(query=query, key=key, value=value, mask=mask, cotangent=cotangent)
 
 
 def look_at_head(entry: Entry, piece: Bound, asked: Question, example: int, head: int) -> Inspection:
@@ -332,9 +352,9 @@ def ask_head(entry: Entry, piece: Bound, asked: Question, example: int, head: in
     return jax.block_until_ready(_ask_head(entry, one_head(piece, example, head), asked_of_head(asked, example, head)))
 
 
-def _seen_by_head(entry: Entry, piece: Bound, asked: Question) -> Inspection:
+def _seen_by_head(entry: Entry, piece: Bound, asked: Question, want: tuple[str, ...] = ("weights",)) -> Inspection:
     positions = {"query_positions": asked.query_positions, "key_positions": asked.key_positions}
-    return inspect_one_head(*asked[:3], want=("weights",), **positions, **slots(entry, piece, asked.mask))
+    return inspect_one_head(*asked[:3], want=want, **positions, **slots(entry, piece, asked.mask))
 
 
 _look_at_head = quick_jit(_seen_by_head, static_argnums=0)
@@ -342,4 +362,5 @@ _look_at_head = quick_jit(_seen_by_head, static_argnums=0)
 
 @functools.partial(quick_jit, static_argnames="entry")
 def _ask_head(entry: Entry, piece: Bound, asked: Question) -> Answer:
-    return _answer(functools.partial(_seen_by_head, entry), piece, asked)
+    traced.append(entry.name)
+    return _answer(functools.partial(_seen_by_head, entry, want=extras_of(entry)), piece, asked)

@@ -146,6 +146,7 @@ def test_equals_its_oracle(entry, causal, dtype):
     assert (got.weights is None) == (entry.weights is None and entry.name != "attention")
 
 
+@pytest.mark.slow
 @every_way(lambda entry: hasattr(inspect.getmodule(entry.function), "CHUNK"))
 def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     chunk = inspect.getmodule(entry.function).CHUNK
@@ -217,6 +218,7 @@ def test_causal_means_no_derivative_by_what_comes_later(entry):
     assert seen > 0
 
 
+@pytest.mark.slow
 @every_way()
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16, np.float16], ids=["float32", "bfloat16", "float16"])
 def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
@@ -271,6 +273,7 @@ def test_rebuilt_mixers_do_not_retrace(entry):
     assert len(traced) - before <= 1
 
 
+@pytest.mark.slow
 @every_mixer
 def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
     sitter, asked = build_mixer(entry), question(entry)

@@ -64,7 +64,7 @@ def layer_of(row: pairs.Row) -> SelfAttention:
     heads = build.make("heads", config.heads, {"width": WIDTH})
     sizes = {
         "heads": heads.count, "groups": heads.groups, "width": WIDTH, "key_width": heads.key_width,
-        "value_width": heads.value_width, "length": T, "causal": False,
+        "value_width": heads.value_width, "length": T, "reach": T, "causal": False,
     }  # fmt: skip
     mixer = build.make_mixer(config.mixer, sizes, nnx.Rngs(0))
     structure = row["heads"].layer or SelfAttention
@@ -73,7 +73,7 @@ def layer_of(row: pairs.Row) -> SelfAttention:
 
 @every_row()
 def test_the_rules_hold_for_every_two_entries(row):
-    """The oracle\'s numbers; the rows form alike; nothing leaks from a padded key; finite gradients, zero vectors too."""
+    """The oracle's numbers; the rows form alike; no leak from a padded key; finite gradients, at zero vectors too."""
     layer, draw = layer_of(row), np.random.default_rng(3)
     structure, parameters, rest = nnx.split(layer, nnx.Param, ...)
     inputs = draw.normal(size=(B, T, WIDTH)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_the_rules_hold_for_every_two_entries(row):
 
 
 def assert_near(got: Any, wanted: Any, tolerance: float = 2e-5) -> None:
-    """Within a tolerance that is relative to a row\'s largest number, and absolute below 1."""
+    """Within a tolerance that is relative to a row's largest number, and absolute below 1."""
     scale = np.maximum(np.abs(wanted).max(axis=-1, keepdims=True), 1)
     assert (np.abs(np.asarray(got) - np.asarray(wanted)) <= tolerance * scale).all()
 

@@ -31,18 +31,27 @@ def test_equals_its_oracle(entry):
 
 @pytest.mark.slow
 @every_piece
-def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
-    """Whatever is asked for beside the output: the lift is asked for everything, the loop for nothing."""
+def test_compiled_is_eager_whatever_is_asked_for(entry):
+    """One program is asked for output, extras and gradients; eagerly, for the output alone."""
     piece, asked = build_piece(entry), question(entry)
-    lifted = np.asarray(ask(entry, piece, asked).output)
-    for example, head in np.ndindex(B, H):
-        group = head // (H // sitting.G)
-        key, value = asked.key[example, :, group], asked.value[example, :, group]
-        pieces = sitting.slots(
-            entry, sitting.one_head(piece, example, head), sa.bind(sa.masks.array, values=asked.mask[example])
-        )
-        eager = sa.attend(jnp.asarray(asked.query[example, :, head]), jnp.asarray(key), jnp.asarray(value), **pieces)
-        assert_allclose(lifted[example, :, head], eager, rtol=0, atol=2e-6)
+    own, head = sitting.one_head(piece, 1, 3), sitting.asked_of_head(asked, 1, 3)
+    arrays = (jnp.asarray(array) for array in head[:3])
+    eager = sa.attend(*arrays, **sitting.slots(entry, own, sa.bind(sa.masks.array, values=head.mask)))
+    assert_allclose(ask(entry, piece, asked).output[1, :, 3], eager, rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+@every_piece
+def test_the_lift_is_a_loop_over_examples_and_heads(entry):
+    """Output, extras and gradients; a dead row, and garbage past the lengths."""
+    piece, asked = build_piece(entry), question(entry)
+    asked.mask[0, 2] = False
+    asked.lengths[:] = [S - 2, S - 1]
+    asked.key[0, S - 1], asked.value[0, S - 1] = np.nan, np.inf
+    lifted, looped = sitting.ask_lifted(entry, piece, asked), ask(entry, piece, asked)
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=2e-6, atol=2e-6), lifted.seen, looped.seen)
+    for got, wanted in zip(lifted.gradients[1:], looped.gradients[1:], strict=True):
+        assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 @every_piece

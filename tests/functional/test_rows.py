@@ -105,7 +105,8 @@ def test_what_takes_part_in_nothing_may_hold_nan(blocks_of):
     by_rows, wanted = (jax.tree.leaves(gradients(query, key, value, name)) for name in ("rows", "dense"))
     for leaf, other in zip(by_rows, wanted, strict=True):
         assert np.isfinite(leaf).all()
-        assert_allclose(leaf, other, rtol=0, atol=2e-6)
+        # Relative too: the first is a sum of all outputs, which blocks add up in another order.
+        assert_allclose(leaf, other, rtol=2e-6, atol=2e-6)
 
 
 ONE = (QUERY[0, :, 0], KEY[0, :, 0], VALUE[0, :, 0])

@@ -282,6 +282,7 @@ def test_judging_is_what_the_encoder_of_a_run_answers(trained: Trained, validati
 # On accelerators.
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_are_runs_one_after_the_other(trained: Trained, validation: Example) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "one_by_one", lambda device: False)

@@ -494,6 +494,7 @@ class Pressed(RunProgress):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
