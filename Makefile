@@ -1,5 +1,6 @@
 # make demo: set up, run the first study, write its report        make test: set up, run the fast tests
-# make setup: the environment alone       make test-all: every test       make check: lint, types, layers       make clean
+# make setup: the environment alone       make test-all: the slow tests too       make check: lint, types, layers
+# make docs: the pages                    make clean: removes what make made
 
 PYTHON ?= python3
 VENV   := .venv
@@ -7,7 +8,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    ?= runs/recall
 
-.PHONY: demo test test-all check setup docs clean
+.PHONY: demo test test-slow test-all check setup docs clean
 
 demo: setup
 	$(BIN)/selfattn compare experiments/recall/study.yaml --out $(OUT)
@@ -15,8 +16,11 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
-test-all: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Every pair of entries, derivatives against finite differences, narrow dtypes, kills: another four minutes.
+test-slow: setup
+	$(BIN)/python -m pytest -q -n 2 --dist load -m slow
+
+test-all: test test-slow
 
 check: setup
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ keyword-only ones are the piece's config. Pieces that are positions are in `modu
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -113,34 +114,34 @@ class Sink(nnx.Module):
         return bind(normalizers.sink, sink=lead(self.sink[...], "H"))
 
 
-class Sigmoid(nnx.Module):
+class _OfLength(nnx.Module):
+    """A normaliser that divides by a maximum length, which defaults to the length of the task."""
+
+    function: Callable
+
+    def __init__(self, length: int, *, maximum_length: PositiveInt | None = None):
+        self.maximum_length = maximum_length or length
+
+    def __call__(self) -> Bound:
+        return bind(self.function, maximum_length=self.maximum_length)
+
+
+class Sigmoid(_OfLength):
     """`normalizers.sigmoid`; maximum_length defaults to the length of the task."""
 
-    def __init__(self, length: int, *, maximum_length: PositiveInt | None = None):
-        self.maximum_length = maximum_length or length
-
-    def __call__(self) -> Bound:
-        return bind(normalizers.sigmoid, maximum_length=self.maximum_length)
+    function = staticmethod(normalizers.sigmoid)
 
 
-class Relu(nnx.Module):
+class Relu(_OfLength):
     """`normalizers.relu`; maximum_length defaults to the length of the task."""
 
-    def __init__(self, length: int, *, maximum_length: PositiveInt | None = None):
-        self.maximum_length = maximum_length or length
-
-    def __call__(self) -> Bound:
-        return bind(normalizers.relu, maximum_length=self.maximum_length)
+    function = staticmethod(normalizers.relu)
 
 
-class SquaredRelu(nnx.Module):
+class SquaredRelu(_OfLength):
     """`normalizers.squared_relu`; maximum_length defaults to the length of the task."""
 
-    def __init__(self, length: int, *, maximum_length: PositiveInt | None = None):
-        self.maximum_length = maximum_length or length
-
-    def __call__(self) -> Bound:
-        return bind(normalizers.squared_relu, maximum_length=self.maximum_length)
+    function = staticmethod(normalizers.squared_relu)
 
 
 class ScalableSoftmax(nnx.Module):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from numpy.testing import assert_allclose
 
 from selfattn_jax import build, catalogue
 from selfattn_jax.config import ConfigError, from_mapping, validate
@@ -94,7 +95,9 @@ def test_the_rules_hold_for_every_two_entries(row):
         return dense, outputs(parameters, projected, inputs, "rows"), gradients
 
     projected = [np.array(array) for array in layer.project(inputs, inputs)]
-    dense, rows, gradients = answer(parameters, projected, inputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_jax.functional.rows.PAIRS", 4 * T)  # blocks that do not divide the rows
+        dense, rows, gradients = answer(parameters, projected, inputs)
     wanted = expected_layer(layer, projected, key_mask, inputs)
     assert_near(dense, wanted)
     assert_near(rows, wanted)
@@ -107,6 +110,33 @@ def test_the_rules_hold_for_every_two_entries(row):
     for array in projected:
         array[0, 1] = 0
     assert all_finite(answer(parameters, projected, inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [row for row in ROWS if tuple(row.items()) in QUICK], ids=title)
+def test_the_rows_form_has_the_derivatives_of_the_dense_one_both_ways(row):
+    layer, draw = layer_of(row), np.random.default_rng(4)
+    structure, parameters, rest = nnx.split(layer, nnx.Param, ...)
+    inputs = draw.normal(size=(B, T, WIDTH)).astype(np.float32)
+    key_mask = np.arange(T) < np.array([[T], [T - 2]])
+    at = (parameters, layer.project(inputs, inputs))
+    direction = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape).astype(np.float32), at)
+
+    @functools.partial(quick_jit, static_argnums=0)
+    def derivatives(implementation, at, direction):
+        def outputs(parameters, projected):
+            layer = nnx.merge(structure, parameters, rest)
+            layer.mixer.implementation = implementation
+            return layer.mix(*projected, causal=True, key_mask=key_mask, positions=None, inputs=inputs)
+
+        value, forward = jax.jvp(outputs, at, direction)
+        return forward, jax.vjp(outputs, *at)[1](jnp.cos(value))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_jax.functional.rows.PAIRS", 2 * T)  # two rows at a time, or one of two heads
+        rows = jax.tree.leaves(derivatives("rows", at, direction))
+    for got, wanted in zip(rows, jax.tree.leaves(derivatives("dense", at, direction)), strict=True):
+        assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
 def assert_near(got: Any, wanted: Any, tolerance: float = 2e-5) -> None:

@@ -26,7 +26,7 @@ def test_equals_its_oracle(entry):
     assert_allclose(answer.output, wanted["output"], rtol=0, atol=2e-5)
     assert_allclose(answer.weights, wanted["weights"], rtol=0, atol=2e-5)
     for name in sitting.extras_of(entry):
-        assert_allclose(getattr(answer.seen, name), wanted[name], rtol=0, atol=5e-5)
+        assert_allclose(getattr(answer.seen, name), wanted[name], rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow
