@@ -24,7 +24,8 @@ def exponential(exponents: Callable) -> Callable:
     """Makes a normaliser exp(x) / (exp(sink) + Σ exp(x)) of a function that gives x [T,S] and the sink [].
 
     Args:
-      exponents: (scores, mask, …needs, *, …knobs) → (x, sink); a sink of −∞ is none. A masked x may be anything.
+      exponents: scores, mask, what else it needs, and knobs → (x, sink); a sink of −∞ is none; a masked x may be
+        anything.
     Returns: the normaliser, with the signature and the docstring of `exponents`.
     """
 
