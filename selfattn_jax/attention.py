@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.attend import Composition, Inspection, attend_composed, compose
 from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
+from selfattn_jax.functional.blockwise import attend_by_blocks
 from selfattn_jax.functional.masks import Mask, as_mask
 from selfattn_jax.functional.rows import attend_by_rows
 from selfattn_jax.shapes import Array, check_shapes
 
-Implementation = Literal["auto", "dense", "rows"]
+Implementation = Literal["auto", "dense", "rows", "blockwise"]
 
 
 def attention(
@@ -45,12 +46,13 @@ def attention(
       segments: [B,S] int32, or ([B,T], [B,S]): a query sees the keys of its own segment.
       query_positions: [T] or [B,T] int32.  key_positions: [S] or [B,S] int32.
       rng: a typed key, for dropout and normalisers that draw; it is split per example and head.
-      implementation: "dense" holds [T,S]; "rows" a block of rows at a time; "auto" is dense.
+      implementation: "dense" holds [T,S]; "rows" a block of rows at a time; "blockwise" a tile at a time, for what
+        streams, without forward-mode derivatives; "auto" is dense.
       **pieces: encode, score, modifiers, biases, rowwise, normalizer, dropout, aggregate: see `compose`. An array knob
         that differs from head to head or example to example says so with `lead`.
 
     Returns: [B,T,H,V] or [T,H,V], in value's dtype; 0 for a query that may attend to nothing.
-    Raises: ValueError or TypeError naming the argument, what came and what was wanted.
+    Raises: ValueError or TypeError naming the argument; NotImplementedError for what the form cannot compute, and why.
     References: Vaswani et al. 2017, arXiv:1706.03762.
     """
     return inspect(
@@ -95,7 +97,7 @@ def inspect(
     """
     if implementation not in get_args(Implementation):
         raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
-    attend = attend_by_rows if implementation == "rows" else attend_composed
+    attend = FORMS[implementation]
     data = {"lengths": lengths, "segments": segments}
     context = lifted_context(
         key, pieces, mask=mask, query_positions=query_positions, key_positions=key_positions, **data
@@ -107,6 +109,14 @@ def inspect(
 
     out_axes = Inspection(1, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]
     return lift(head, context, query, key, value, rng, out_axes=out_axes)
+
+
+FORMS: dict[Implementation, Callable[..., Inspection]] = {
+    "auto": attend_composed,
+    "dense": attend_composed,
+    "rows": attend_by_rows,
+    "blockwise": attend_by_blocks,
+}
 
 
 class LiftedContext(NamedTuple):

@@ -27,10 +27,10 @@ ACTIVATIONS = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
 
 @contextmanager
 def _at(path: str) -> Iterator[None]:
-    """Says which key of the config a ValueError is about."""
+    """Says which key of the config an error is about."""
     try:
         yield
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, NotImplementedError) as error:
         raise ConfigError([Problem(where="", path=path, message=str(error))]) from error
 
 

@@ -63,10 +63,12 @@ def talking_attention(
       The other arguments are those of `attention`.
 
     Returns: an Inspection; its output is [B,T,H,V] or [T,H,V].
-    Raises: ValueError when before or after is not [H,H]; and as `attention`.
+    Raises: ValueError when before or after is not [H,H]; NotImplementedError for the blockwise form; as `attention`.
     References: Shazeer et al. 2020, arXiv:2003.02436.
     """
     heads = query.shape[-2]
+    if implementation == "blockwise":
+        raise NotImplementedError("talking heads mix whole rows of scores: take the rows form")
     for name, matrix in (("before", before), ("after", after)):
         if matrix is not None and matrix.shape != (heads, heads):
             raise ValueError(f"{name} must be [H={heads},H={heads}], got shape {list(matrix.shape)}")

@@ -287,12 +287,28 @@ def scores_of(
     positions = {"query_positions": query_positions, "key_positions": key_positions}
     scores = call(composition.score, "score", query=query, key=key, **positions)
     visible = jnp.sum(mask, axis=1, dtype=jnp.int32)
+    scores = modified(scores, query, key, visible, composition, **positions)
+    for piece in composition.rowwise:
+        scores = call(piece, "rowwise", scores=scores, query=query, mask=mask)
+    return scores
+
+
+def modified(
+    scores: Array,
+    query: Array,
+    key: Array,
+    visible: Array,
+    composition: Composition,
+    *,
+    query_positions: Array,
+    key_positions: Array,
+) -> Array:
+    """What happens to a score [T,S] by itself: modifiers, then biases; `visible` [T] int32 counts in the whole row."""
+    positions = {"query_positions": query_positions, "key_positions": key_positions}
     for piece in composition.modifiers:
         scores = call(piece, "modifier", scores=scores, visible=visible, **positions)
     for piece in composition.biases:
         scores = scores + call(piece, "bias", query=query, key=key, **positions).astype(scores.dtype)
-    for piece in composition.rowwise:
-        scores = call(piece, "rowwise", scores=scores, query=query, mask=mask)
     return scores
 
 

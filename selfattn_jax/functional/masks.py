@@ -122,6 +122,46 @@ def density(mask: Any, queries: int, keys: int) -> Array:
     return jnp.mean(materialize(mask, queries, keys).astype(jnp.float32))
 
 
+EMPTY, PARTIAL, FULL = 0, 1, 2
+Range = tuple[int, int]  # positions, both ends included
+
+# What a mask lets through of a tile, by its function: (query range, key range, **knobs) → EMPTY, PARTIAL or FULL.
+_CLASSIFIERS: dict[Callable, Callable[..., int]] = {}
+
+
+def classifies(mask: Mask) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Says how a mask's tiles are classified without looking at their pairs; knobs are those of the mask."""
+
+    def register_classifier(classifier: Callable[..., int]) -> Callable[..., int]:
+        _CLASSIFIERS[mask.function] = classifier
+        return classifier
+
+    return register_classifier
+
+
+def classify(mask: Mask, queries: Range, keys: Range) -> int:
+    """What a mask lets through of a tile of positions, known before anything runs.
+
+    Args:
+      mask: any mask.
+      queries: first and last position of the queries.  keys: of the keys.
+    Returns: EMPTY (nothing), FULL (everything) or PARTIAL (it must be looked at: also for every mask that holds data,
+      and for a predicate of which nothing is known).
+    """
+    classifier = _CLASSIFIERS.get(mask.function)
+    known = {name: knob for name, knob in mask.knobs.items() if isinstance(knob, (int, Mask))}
+    if classifier is None or len(known) < len(mask.knobs):
+        return PARTIAL
+    return classifier(queries, keys, **known)
+
+
+def within(lowest: int, highest: int, least: int, most: int) -> int:
+    """The class of a tile whose offsets go from lowest to highest, where those from least to most may attend."""
+    if highest < least or lowest > most:
+        return EMPTY
+    return FULL if least <= lowest and highest <= most else PARTIAL
+
+
 def all_of(query_positions: Array, key_positions: Array, /, *, first: Mask, second: Mask) -> Array:
     """Both masks: `first & second`."""
     return _part(first, query_positions, key_positions) & _part(second, query_positions, key_positions)
@@ -261,3 +301,39 @@ def array(*, values: Array) -> Array:
     """
     check_shapes(values=(values, "TS"))
     return values
+
+
+@classifies(causal)
+def _causal_tile(queries: Range, keys: Range) -> int:
+    return EMPTY if keys[0] > queries[1] else FULL if keys[1] <= queries[0] else PARTIAL
+
+
+@classifies(window)
+def _window_tile(queries: Range, keys: Range, *, left: int, right: int = 0) -> int:
+    return within(keys[0] - queries[1], keys[1] - queries[0], -left, right)
+
+
+@classifies(prefix)
+def _prefix_tile(queries: Range, keys: Range, *, length: int) -> int:
+    return FULL if keys[1] < length else max(_causal_tile(queries, keys), PARTIAL if keys[0] < length else EMPTY)
+
+
+@classifies(Mask(all_of))
+def _all_tile(queries: Range, keys: Range, *, first: Mask, second: Mask) -> int:
+    return min(classify(first, queries, keys), classify(second, queries, keys))
+
+
+@classifies(Mask(any_of))
+def _any_tile(queries: Range, keys: Range, *, first: Mask, second: Mask) -> int:
+    return max(classify(first, queries, keys), classify(second, queries, keys))
+
+
+@classifies(Mask(none_of))
+def _none_tile(queries: Range, keys: Range, *, mask: Mask) -> int:
+    return FULL - classify(mask, queries, keys)
+
+
+@classifies(Mask(shifted))
+def _shifted_tile(queries_: Range, keys_: Range, *, mask: Mask, queries: int, keys: int) -> int:
+    moved = [(low + by, high + by) for (low, high), by in ((queries_, queries), (keys_, keys))]
+    return classify(mask, *moved)

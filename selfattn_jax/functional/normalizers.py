@@ -9,6 +9,7 @@ need a whole row.
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +21,42 @@ from selfattn_jax.shapes import AboveOne, Array, Positive, PositiveInt, check_sh
 _EXPONENTS: dict[Callable, Callable] = {}
 
 
-def exponential(exponents: Callable) -> Callable:
+def exponential(terms: Callable) -> Callable:
     """Makes a normaliser exp(x) / (exp(sink) + Σ exp(x)) of a function that gives x [T,S] and the sink [].
 
     Args:
-      exponents: scores, mask, what else it needs, and knobs → (x, sink); a sink of −∞ is none; a masked x may be
-        anything.
-    Returns: the normaliser, with the signature and the docstring of `exponents`.
+      terms: scores, mask, what else it needs, and knobs → (x, sink); a sink of −∞ is none. A masked x may be anything.
+    Returns: the normaliser, with the signature and the docstring of `terms`.
     """
 
-    @functools.wraps(exponents)
+    @functools.wraps(terms)
     def normalizer(scores: Array, mask: Array, *needs: Array | None, **knobs: Array | float) -> Array:
-        scores, sink = exponents(scores, mask, *needs, **knobs)
+        scores, sink = terms(scores, mask, *needs, **knobs)
         return _exponential(scores, mask, sink)[0]
 
-    normalizer.__signature__ = inspect.signature(exponents).replace(return_annotation=Array)  # pyright: ignore
-    _EXPONENTS[normalizer] = exponents
+    normalizer.__signature__ = inspect.signature(terms).replace(return_annotation=Array)  # pyright: ignore
+    _EXPONENTS[normalizer] = terms
     return normalizer
+
+
+# The normalisers whose weight of a pair depends on that pair alone (and on its row's number of visible keys).
+_POINTWISE: set[Callable] = set()
+
+
+def pointwise(normalizer: Callable) -> Callable:
+    """Declares that a normaliser weights every pair by itself."""
+    _POINTWISE.add(normalizer)
+    return normalizer
+
+
+def streaming(normalizer: Callable) -> Literal["exponential", "pointwise"] | None:
+    """How a normaliser can be computed a part of a row at a time; None = it needs the whole row."""
+    return "exponential" if normalizer in _EXPONENTS else "pointwise" if normalizer in _POINTWISE else None
+
+
+def exponents(normalizer: Callable) -> Callable:
+    """What makes the exponents and the sink of an exponential normaliser; the arguments are the normaliser's own."""
+    return _EXPONENTS[normalizer]
 
 
 def _exponential(scores: Array, mask: Array, sink: Array | float) -> tuple[Array, Array]:
@@ -162,6 +182,7 @@ def gumbel_softmax(
     return (jnp.where(mask, scores, 0) + noise) / jnp.asarray(temperature, scores.dtype), -jnp.inf
 
 
+@pointwise
 def sigmoid(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
     """Weights a pair by itself: nothing is shared out along the row.
 
@@ -177,6 +198,7 @@ def sigmoid(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Ar
     return jnp.where(mask, jax.nn.sigmoid(jnp.where(mask, scores, 0) - shift), 0)
 
 
+@pointwise
 def relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
     """Weights a pair by its positive part: sparse, and nothing is shared out along the row.
 
@@ -191,6 +213,7 @@ def relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array
     return jax.nn.relu(jnp.where(mask, scores, 0)) / maximum_length
 
 
+@pointwise
 def squared_relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) -> Array:
     """Weights a pair by the square of its positive part.
 
@@ -205,6 +228,7 @@ def squared_relu(scores: Array, mask: Array, /, *, maximum_length: PositiveInt) 
     return jnp.square(jax.nn.relu(jnp.where(mask, scores, 0))) / maximum_length
 
 
+@pointwise
 def identity(scores: Array, mask: Array, /) -> Array:
     """Leaves the scores as they are: with `scores.dot`, linear attention without a feature map.
 

@@ -8,7 +8,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from selfattn_jax.functional.masks import Mask
+from selfattn_jax.functional.masks import EMPTY, FULL, PARTIAL, Mask, Range, classifies, within
 from selfattn_jax.shapes import Array, NonNegativeInt, PositiveInt
 
 
@@ -259,3 +259,49 @@ def axial(query_positions: Array, key_positions: Array, /, *, columns: PositiveI
 
 def _offset(query_positions: Array, key_positions: Array) -> Array:
     return key_positions[None, :] - query_positions[:, None]
+
+
+# What a tile of positions lets through, known without looking at its pairs.
+
+
+@classifies(dilated)
+def _dilated_tile(queries: Range, keys: Range, *, left: int, right: int = 0, dilation: int = 2) -> int:
+    near = within(keys[0] - queries[1], keys[1] - queries[0], -left * dilation, right * dilation)
+    return near if dilation == 1 else min(near, PARTIAL)
+
+
+@classifies(block_local)
+def _block_local_tile(queries: Range, keys: Range, *, block: int, left: int = 0, right: int = 0) -> int:
+    rows, columns = ([place // block for place in places] for places in (queries, keys))
+    return within(columns[0] - rows[1], columns[1] - rows[0], -left, right)
+
+
+@classifies(global_tokens)
+def _global_tile(queries: Range, keys: Range, *, count: int) -> int:
+    if queries[1] < count or keys[1] < count:
+        return FULL
+    return PARTIAL if queries[0] < count or keys[0] < count else EMPTY
+
+
+@classifies(random_blocks)
+def _random_tile(queries: Range, keys: Range, *, block: int, count: int, length: int, seed: int = 0) -> int:
+    drawn = _drawn_blocks(-(-length // block), count, seed)
+    rows, columns = (slice(max(places[0], 0) // block, places[1] // block + 1) for places in (queries, keys))
+    seen = drawn[rows, columns]
+    inside = max(queries[1], keys[1]) < length and min(queries[0], keys[0]) >= 0
+    return FULL if inside and seen.all() else PARTIAL if seen.any() else EMPTY
+
+
+@classifies(longformer)
+def _longformer_tile(queries: Range, keys: Range, *, window: int, dilation: int = 1, count: int = 1) -> int:
+    near = _dilated_tile(queries, keys, left=window, right=window, dilation=dilation)
+    return max(near, _global_tile(queries, keys, count=count))
+
+
+@classifies(bigbird)
+def _bigbird_tile(
+    queries: Range, keys: Range, *, block: int, length: int, random: int = 1, count: int = 1, seed: int = 0
+) -> int:
+    near = _block_local_tile(queries, keys, block=block, left=1, right=1)
+    drawn = _random_tile(queries, keys, block=block, count=random, length=length, seed=seed)
+    return max(near, drawn, _global_tile(queries, keys, count=count * block))

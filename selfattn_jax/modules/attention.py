@@ -128,7 +128,7 @@ class Attention(nnx.Module):
         """The attention weights [B,H,T,S]."""
         settings = self.settings(causal=causal, key_mask=key_mask, positions=positions, inputs=inputs)
         # The weights do not depend on the values: any will do, without an aggregate that needs their width.
-        settings["aggregate"] = matmul
+        settings |= {"aggregate": matmul, "implementation": "auto"}
         inspection = inspect(query, key, key, **settings)
         assert inspection.weights is not None
         return inspection.weights

@@ -13,6 +13,9 @@ from selfattn_jax.heads import LatentHeads, TalkingHeads
 from selfattn_jax.modules.attention import Attention, SelfAttention, linear, split_heads
 from selfattn_jax.shapes import Array
 
+# Weights depend neither on the values nor on the form, and not every form shows them.
+FOR_WEIGHTS = {"aggregate": matmul, "implementation": "auto"}
+
 
 class Gated(SelfAttention):
     """`heads.gated`: y ← y ⊙ σ(x W), an own gate for every number of every head."""
@@ -93,7 +96,7 @@ class Talking(SelfAttention):
 
     def weights_of(self, query: Array, key: Array, **situation: Any) -> Array | None:
         """The weights after the heads have talked."""
-        settings = {**needs_attention(self.mixer, "talking").settings(**situation), "aggregate": matmul}
+        settings = {**needs_attention(self.mixer, "talking").settings(**situation), **FOR_WEIGHTS}
         return talking_attention(query, key, key, want=("weights",), **self._matrices(), **settings).weights
 
 
@@ -133,7 +136,7 @@ class Differential(SelfAttention):
 
     def weights_of(self, query: Array, key: Array, **situation: Any) -> Array | None:
         """The difference of the weights."""
-        settings = {**needs_attention(self.mixer, "differential").settings(**situation), "aggregate": matmul}
+        settings = {**needs_attention(self.mixer, "differential").settings(**situation), **FOR_WEIGHTS}
         value = key[..., ::2, :]
         return differential_attention(query, key, value, scale=self.scale(), want=("weights",), **settings).weights
 

@@ -16,6 +16,7 @@ from selfattn_jax import build, catalogue
 from selfattn_jax.config import ConfigError, from_mapping, validate
 from selfattn_jax.config.schema import Config
 from selfattn_jax.functional.bind import Bound, call
+from selfattn_jax.functional.normalizers import streaming
 from selfattn_jax.modules.attention import SelfAttention
 from selfattn_jax.tasks import Task
 from tests.exam import pairs, sitting
@@ -136,6 +137,39 @@ def test_the_rows_form_has_the_derivatives_of_the_dense_one_both_ways(row):
         patch.setattr("selfattn_jax.functional.rows.PAIRS", 2 * T)  # two rows at a time, or one of two heads
         rows = jax.tree.leaves(derivatives("rows", at, direction))
     for got, wanted in zip(rows, jax.tree.leaves(derivatives("dense", at, direction)), strict=True):
+        assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=title)
+def test_the_blockwise_form_is_the_dense_one_or_says_why_not(row):
+    """Output and gradients by everything, in tiles that divide no length; what does not stream is refused."""
+    layer, draw = layer_of(row), np.random.default_rng(5)
+    structure, parameters, rest = nnx.split(layer, nnx.Param, ...)
+    inputs = draw.normal(size=(B, T, WIDTH)).astype(np.float32)
+    key_mask = np.arange(T) < np.array([[T], [T - 2]])
+    projected = layer.project(inputs, inputs)
+
+    @functools.partial(quick_jit, static_argnums=0)
+    def gradients(implementation, parameters, projected):
+        def total(parameters, projected):
+            layer = nnx.merge(structure, parameters, rest)
+            layer.mixer.implementation = implementation
+            mixed = layer.mix(*projected, causal=False, key_mask=key_mask, positions=None, inputs=inputs)
+            return jnp.sum(jnp.sin(mixed)), mixed
+
+        return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(parameters, projected)
+
+    names = [entry.name for entry in row.values() if entry]
+    streams = streaming(row["normalizer"].function) and not {"cope", "shaw_value", "talking"} & set(names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("selfattn_jax.functional.blockwise.BLOCK", 4)
+        if not streams:
+            with pytest.raises(NotImplementedError, match="take the rows form"):
+                gradients("blockwise", parameters, projected)
+            return
+        tiled = jax.tree.leaves(gradients("blockwise", parameters, projected))
+    for got, wanted in zip(tiled, jax.tree.leaves(gradients("dense", parameters, projected)), strict=True):
         assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
