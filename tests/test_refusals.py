@@ -112,7 +112,7 @@ class TestTheRest:
         refused("axes 'S' must have S=7, got [5]", key_positions=jnp.ones(T, jnp.int32))
 
     def test_implementations(self):
-        refused("implementation must be one of auto, dense, rows, got 'fast'", implementation="fast")
+        refused("implementation must be one of auto, dense, rows, blockwise, got 'fast'", implementation="fast")
 
     def test_extras(self):
         refused(
