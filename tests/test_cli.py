@@ -494,6 +494,7 @@ def environment(factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(cache_home(factory))}
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_run_that_the_same_command_finishes(tmp_path_factory: pytest.TempPathFactory) -> None:
     changes = ["training.steps=300", "training.evaluate_every=10", "training.checkpoint_every=1000"]
     command = [sys.executable, "-m", "selfattn_jax.cli", "run", "tiny.yaml", *changes, "--out", "out"]

@@ -68,6 +68,7 @@ def test_bfloat16_goes_in_and_out_and_loses_little_and_its_gradients_are_finite(
             assert all(np.isfinite(leaf.astype(np.float32)).all() for leaf in leaves(answer))
 
 
+@pytest.mark.slow
 @every_piece
 def test_parameters_as_narrow_as_the_arrays_need_no_promotion(entry):
     piece, asked = cast(build_piece(entry), jnp.bfloat16), question(entry, jnp.bfloat16)
@@ -76,6 +77,7 @@ def test_parameters_as_narrow_as_the_arrays_need_no_promotion(entry):
     assert seen.weights.dtype == np.float32
 
 
+@pytest.mark.slow
 @every_piece
 def test_float32_stays_free_of_float64(entry):
     piece, asked = cast(build_piece(entry), np.float32), question(entry)

@@ -100,7 +100,12 @@ def floats_of(name):
     return [leaf for leaf in jax.tree.leaves(compose(**CASES[name])) if is_float(leaf)]
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("window and padding", "what learns in modifiers and biases", "sink", "sigmoid", "shaw and forgetting")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES]
+)
 def test_output_and_all_gradients_are_those_of_the_dense_form(name):
     """By query, key and value, and by everything that learns; tiles of 4 divide neither length."""
     arguments = floats_of(name), QUERY, KEY, VALUE
@@ -162,6 +167,7 @@ def test_any_lengths_equal_the_dense_form(queries, keys, block, causal):
     assert_allclose(tiled.log_normalizer, dense.log_normalizer, rtol=0, atol=3e-6)
 
 
+@pytest.mark.slow
 def test_narrow_arrays_go_in_and_out():
     arrays = [jnp.asarray(array, jnp.bfloat16) for array in (QUERY, KEY, VALUE)]
     composition = compose(mask=sa.masks.causal)

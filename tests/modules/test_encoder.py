@@ -386,6 +386,7 @@ def outputs_of_everything() -> float:
     return float(quick_jit(total)(parameters))
 
 
+@pytest.mark.slow
 def test_modules_are_trees_without_shared_references():
     """So they run where Flax is heading, without its graph mode; the numbers are the same."""
     program = """

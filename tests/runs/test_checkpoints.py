@@ -75,7 +75,7 @@ def test_half_a_checkpoint_does_not_count(tmp_path: Path) -> None:
 PARTS = ("state/_METADATA", "state/manifest.ocdbt", "state/d")
 
 
-@pytest.mark.parametrize("damage", ["deleted", "truncated"])
+@pytest.mark.parametrize("damage", ["deleted", pytest.param("truncated", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("part", PARTS)
 def test_a_damaged_checkpoint_says_what_to_do_and_nothing_else(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], part: str, damage: str

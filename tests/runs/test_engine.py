@@ -131,7 +131,7 @@ def test_what_fills_the_devices_never_appears(trained: Trained, validation: Exam
 # Every run is its own.
 
 
-@pytest.mark.parametrize("index", [0, 4, 8])
+@pytest.mark.parametrize("index", [4, *(pytest.param(index, marks=pytest.mark.slow) for index in (0, 8))])
 def test_a_run_among_others_is_the_same_run_alone(trained: Trained, validation: Example, index: int) -> None:
     run = trained.programs.experiment.runs[index]
     only = (f"runs.seeds=[{run.seed}]", f"training.learning_rate={run.hyperparameters.learning_rate}")

@@ -528,6 +528,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
     assert read(tmp_path / "whole" / "study.yaml").data["variants"]["fast"] == {"training.learning_rate": 0.02}
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_one_trial_is_tested_stops_before_the_next(tmp_path: Path) -> None:
     class Testing(Pressed):
         def note(self, note: str) -> None:
