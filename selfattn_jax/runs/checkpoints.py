@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jax.errors import JaxRuntimeError
 from orbax.checkpoint import v1 as ocp
 
 from selfattn_jax.runs.folder import FolderError
@@ -44,14 +45,17 @@ def restore(folder: Path, step: int, like: Any) -> Any:
       folder: of the run.  step: from `latest_step`.
       like: states of the same structure and shapes; Orbax forgets named tuples unless told what to build.
     Returns: the states, in NumPy: they do not remember the devices that they were on.
-    Raises: FolderError for a checkpoint that cannot be read, saying what to do.
+    Raises: FolderError for a checkpoint that cannot be read, saying why and what to do.
     """
     with _silence():
         try:
             with _checkpointer(folder) as checkpointer:
                 return checkpointer.load(step, like)
-        except Exception:  # Orbax has no error of its own for this: KeyError, ValueError, OSError … by what is missing
-            pass
+        except (MemoryError, JaxRuntimeError):  # no fault of the checkpoint
+            raise
+        except Exception as error:  # Orbax has no error of its own: KeyError, ValueError, OSError … by what is missing
+            first = next(iter(str(error).splitlines()), "")
+            reason = f"{type(error).__name__}: {first[:160]}"
         # Reads under way fail a moment later, and tasks that failed say so when freed: let it be while nobody listens.
         time.sleep(0.5)
         gc.collect()
@@ -59,7 +63,7 @@ def restore(folder: Path, step: int, like: Any) -> Any:
     earlier = [int(other.name) for other in path.parent.iterdir() if other.name.isdecimal() and int(other.name) < step]
     then = f"goes on from step {max(earlier)}" if earlier else "begins again"
     raise FolderError(
-        f"{path}: this checkpoint is damaged, or of another version: remove it, and the same command {then}"
+        f"{path}: this checkpoint is damaged, or of another version: remove it, and the same command {then} ({reason})"
     )
 
 

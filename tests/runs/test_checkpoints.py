@@ -89,7 +89,8 @@ def test_a_damaged_checkpoint_says_what_to_do_and_nothing_else(
     with pytest.raises(FolderError) as refused:
         checkpoints.restore(tmp_path, 10, state(0))
     message = f"{newest}: this checkpoint is damaged, or of another version: "
-    assert str(refused.value) == message + "remove it, and the same command goes on from step 5"
+    assert str(refused.value).startswith(message + "remove it, and the same command goes on from step 5 (")
+    assert "Error: " in str(refused.value), "and why it could not be read"
     gc.collect()
     assert capfd.readouterr().err == ""
     shutil.rmtree(newest)
@@ -99,7 +100,17 @@ def test_a_damaged_checkpoint_says_what_to_do_and_nothing_else(
 
 def test_a_damaged_checkpoint_that_is_the_only_one_means_to_begin_again(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "5").mkdir(parents=True)
-    with pytest.raises(FolderError, match=r"checkpoints/5: .* remove it, and the same command begins again$"):
+    with pytest.raises(FolderError, match=r"checkpoints/5: .* remove it, and the same command begins again \(\w+: "):
+        checkpoints.restore(tmp_path, 5, state(0))
+
+
+def test_too_little_memory_is_no_fault_of_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    checkpoints.save(tmp_path, 5, state(5))
+    monkeypatch.setattr(checkpoints.ocp.training.Checkpointer, "load", full)
+    with pytest.raises(MemoryError):
         checkpoints.restore(tmp_path, 5, state(0))
 
 
