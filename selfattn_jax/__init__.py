@@ -9,7 +9,7 @@ One head and one sequence: `sa.attend`. Heads and batch: `sa.attention`. Paramet
 """
 
 from selfattn_jax import heads, modules, tasks
-from selfattn_jax.attention import attention, inspect, mix, mix_weights
+from selfattn_jax.attention import attention, explain, inspect, mix, mix_weights
 from selfattn_jax.cross_heads import differential_attention, talking_attention
 from selfattn_jax.functional import (
     aggregate,
@@ -37,6 +37,7 @@ __all__ = [
     "differential_attention",
     "embeddings",
     "encode",
+    "explain",
     "heads",
     "inspect",
     "lead",

@@ -5,20 +5,17 @@ no key. What carries no batch or head axis (a causal mask, ALiBi's distances) st
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from selfattn_jax.choosing import Explanation, Implementation, attend_as, choose
 from selfattn_jax.functional import masks
-from selfattn_jax.functional.attend import Composition, Inspection, attend_composed, compose
+from selfattn_jax.functional.attend import Composition, Inspection, compose
 from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
-from selfattn_jax.functional.blockwise import attend_by_blocks
 from selfattn_jax.functional.masks import Mask, as_mask
-from selfattn_jax.functional.rows import attend_by_rows
 from selfattn_jax.shapes import Array, check_shapes
-
-Implementation = Literal["auto", "dense", "rows", "blockwise"]
 
 
 def attention(
@@ -47,7 +44,7 @@ def attention(
       query_positions: [T] or [B,T] int32.  key_positions: [S] or [B,S] int32.
       rng: a typed key, for dropout and normalisers that draw; it is split per example and head.
       implementation: "dense" holds [T,S]; "rows" a block of rows at a time; "blockwise" a tile at a time, for what
-        streams, without forward-mode derivatives; "auto" is dense.
+        streams, without forward-mode derivatives; "auto" takes the fastest that can: `explain` tells which and why.
       **pieces: encode, score, modifiers, biases, rowwise, normalizer, dropout, aggregate: see `compose`. An array knob
         that differs from head to head or example to example says so with `lead`.
 
@@ -95,28 +92,55 @@ def inspect(
     Returns: an Inspection; what was not asked for is None.
     Raises: as `attention`.
     """
-    if implementation not in get_args(Implementation):
-        raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
-    attend = FORMS[implementation]
+    _check_ranks(query, key, value)
     data = {"lengths": lengths, "segments": segments}
     context = lifted_context(
         key, pieces, mask=mask, query_positions=query_positions, key_positions=key_positions, **data
     )
+
+    choice = choose(implementation, context.composition, *_sizes(query, key), want)
+    attend = attend_as(choice)
 
     def head(context: LiftedContext, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
         query_positions, key_positions = plain(context.query_positions), plain(context.key_positions)
         return attend(query, key, value, context.composition, query_positions, key_positions, rng, want)
 
     out_axes = Inspection(1, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]
-    return lift(head, context, query, key, value, rng, out_axes=out_axes)
+    return lift(head, context, query, key, value, rng, out_axes=out_axes, at_once=choice.at_once)
 
 
-FORMS: dict[Implementation, Callable[..., Inspection]] = {
-    "auto": attend_composed,
-    "dense": attend_composed,
-    "rows": attend_by_rows,
-    "blockwise": attend_by_blocks,
-}
+def explain(
+    query: Any,
+    key: Any,
+    value: Any,
+    *,
+    want: Collection[str] = (),
+    implementation: Implementation = "auto",
+    **settings: Any,
+) -> Explanation:
+    """Which form `attention` takes for these arguments, in what pieces, and why; nothing is computed.
+
+    Args:
+      query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V]. Arrays, or anything that
+        has a shape and a dtype.
+      The other arguments are those of `inspect`.
+
+    Returns: an Explanation: data, and a few lines when it is printed.
+    Raises: as `attention`.
+    """
+    _check_ranks(query, key, value)
+    settings.pop("rng", None)
+    data = {name: settings.pop(name) for name in _DATA if name in settings}
+    return choose(implementation, lifted_context(key, settings, **data).composition, *_sizes(query, key), want)
+
+
+_DATA = ("mask", "lengths", "segments", "query_positions", "key_positions")
+
+
+def _sizes(query: Array, key: Array) -> tuple[int, int, int]:
+    """B·H, T and S, of arrays whose ranks are right."""
+    batch = query.shape[0] if len(query.shape) == 4 else 1
+    return batch * query.shape[-2], query.shape[-3], key.shape[-3]
 
 
 class LiftedContext(NamedTuple):
@@ -190,7 +214,15 @@ def mix_weights(
 
 
 def lift(
-    head: Callable, context: Any, query: Array, key: Array, value: Array, rng: Array | None, *, out_axes: Any
+    head: Callable,
+    context: Any,
+    query: Array,
+    key: Array,
+    value: Array,
+    rng: Array | None,
+    *,
+    out_axes: Any,
+    at_once: int | None = None,
 ) -> Any:
     """Maps a function of one head and one sequence over batch, groups and the heads of a group.
 
@@ -200,6 +232,7 @@ def lift(
       query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].
       rng: a typed key or None.
       out_axes: where the head axis goes in what one head returns, as for `vmap`.
+      at_once: how many heads of how many examples are computed side by side, at most; None = all.
 
     Returns: what `head` returns, with the axis H (at `out_axes`) and, if the inputs have it, B (first).
     Raises: ValueError naming the argument whose shape is off.
@@ -216,9 +249,10 @@ def lift(
     query = query.reshape(*query.shape[:2], *shape[1:], query.shape[-1])
     rngs = None if rng is None else jax.random.split(rng, shape)
     context = jax.tree.map(lambda knob: _split_heads(knob, sizes, groups), context, is_leaf=is_lead)
-    per_group = map_letter(head, "h", (1, None, None, 0), out_axes)
-    per_example = map_letter(per_group, "G", (1, 1, 1, 0), out_axes)
-    per_batch = map_letter(per_example, "B", (0, 0, 0, 0), 0)
+    parts = _side_by_side(shape, at_once)
+    per_group = map_letter(head, "h", (1, None, None, 0), out_axes, at_once=parts[2])
+    per_example = map_letter(per_group, "G", (1, 1, 1, 0), out_axes, at_once=parts[1])
+    per_batch = map_letter(per_example, "B", (0, 0, 0, 0), jax.tree.map(lambda _: 0, out_axes), at_once=parts[0])
     result = per_batch(context, query, key, value, rngs)
     merged = jax.tree.map(
         lambda axis, part: jax.tree.map(lambda array: _merge_heads(array, axis + 1), part),
@@ -229,8 +263,22 @@ def lift(
     return merged if batched else jax.tree.map(lambda array: array[0], merged)
 
 
-def map_letter(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -> Callable:
-    """`vmap` over one letter, which it takes off the array knobs that carry it."""
+def _side_by_side(shape: tuple[int, int, int], at_once: int | None) -> tuple[int | None, ...]:
+    """How many of B, G and h are mapped at once, so that their product is at most `at_once`; whole parts only."""
+    if at_once is None:
+        return None, None, None
+    counts = []
+    for size in reversed(shape):
+        count = max(part for part in range(1, max(min(size, at_once), 1) + 1) if size % part == 0 or size == 0)
+        counts.append(count)
+        at_once //= count
+    return tuple(reversed(counts))
+
+
+def map_letter(
+    function: Callable, letter: str, in_axes: tuple, out_axes: Any, *, at_once: int | None = None
+) -> Callable:
+    """`vmap` over one letter, which it takes off the array knobs that carry it; `at_once` of them, part after part."""
 
     def mapped(context: Any, *arrays: Array | None) -> Any:
         knobs, structure = jax.tree.flatten(context, is_leaf=is_lead)
@@ -244,9 +292,40 @@ def map_letter(function: Callable, letter: str, in_axes: tuple, out_axes: Any) -
             return function(structure.unflatten(rest), *arrays)
 
         values = [knob.array if is_lead(knob) else knob for knob in knobs]
-        return jax.vmap(inner, in_axes=(axes, *in_axes), out_axes=out_axes)(values, *arrays)
+        given, places = [*values, *arrays], [*axes, *in_axes]
+        size = next(array.shape[axis] for array, axis in zip(given, places, strict=True) if _is_mapped(array, axis))
+        if at_once is None or at_once >= size:
+            return jax.vmap(inner, in_axes=(axes, *in_axes), out_axes=out_axes)(values, *arrays)
+        count = len(values)
+        return _part_after_part(
+            lambda *given: inner(list(given[:count]), *given[count:]), given, places, out_axes, at_once
+        )
 
     return mapped
+
+
+def _is_mapped(array: Any, axis: int | None) -> bool:
+    return axis is not None and array is not None
+
+
+def _part_after_part(function: Callable, given: list, axes: list, out_axes: Any, at_once: int) -> Any:
+    """What `vmap` returns, computed for `at_once` places at a time, so that their intermediate arrays stay small."""
+    moved = {
+        at: jnp.moveaxis(array, axis, 0)
+        for at, (array, axis) in enumerate(zip(given, axes, strict=True))
+        if _is_mapped(array, axis)
+    }
+
+    def one(part: dict) -> Any:
+        return function(*(part.get(at, array) for at, array in enumerate(given)))
+
+    result = jax.lax.map(one, moved, batch_size=None if at_once == 1 else at_once)
+    return jax.tree.map(
+        lambda axis, part: jax.tree.map(lambda array: jnp.moveaxis(array, 0, axis), part),
+        out_axes,
+        result,
+        is_leaf=lambda axis: isinstance(axis, int),
+    )
 
 
 def _split_heads(knob: Any, sizes: dict[str, int], groups: int) -> Any:

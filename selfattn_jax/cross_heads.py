@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.attention import Implementation, LiftedContext, inspect, lift, lifted_context, map_letter, plain
+from selfattn_jax.attention import LiftedContext, inspect, lift, lifted_context, map_letter, plain
+from selfattn_jax.choosing import Implementation
 from selfattn_jax.functional.attend import (
     Composition,
     Inspection,

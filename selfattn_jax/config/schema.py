@@ -26,8 +26,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from selfattn_jax import catalogue
-from selfattn_jax.attention import Implementation
 from selfattn_jax.catalogue import Entry
+from selfattn_jax.choosing import Implementation
 from selfattn_jax.modules.encoder import Placement, Pool
 from selfattn_jax.shapes import Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt
 

@@ -1,33 +1,22 @@
 """The blockwise form: tiles [t,s] of an attention one after another, in memory O(T), with a backward pass of its own.
 
 Forward keeps a running maximum, sum and output per query. Backward computes every tile again, from the output and the
-log-normaliser, and differentiates its scores with `jax.vjp`, so that whatever learns in a score, a modifier or a bias
-gets exact gradients. Tiles that the mask is known to empty are never visited; where it is known to let everything
-through, it is not looked at. Reverse mode only: the rows form has both.
+log-normaliser, and differentiates its scores with `jax.vjp`, so that whatever learns in a score, a modifier, a bias or
+an aggregate gets exact gradients. Tiles that the mask is known to empty are never visited; where it is known to let
+everything through, it is not looked at. Reverse mode only: the rows form has both.
 """
 
 import functools
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.aggregate import matmul
-from selfattn_jax.functional.attend import (
-    Composition,
-    Inspection,
-    checked_positions,
-    mask_of,
-    modified,
-    prepare,
-)
-from selfattn_jax.functional.bind import Lead, call, is_lead
-from selfattn_jax.functional.dropout import dropout as drop
-from selfattn_jax.functional.dropout import uniform
-from selfattn_jax.functional.masks import EMPTY, FULL, classify
-from selfattn_jax.functional.normalizers import exponents, streaming
-from selfattn_jax.functional.scores import dot, scaled_dot
+from selfattn_jax.functional.attend import Composition, Inspection, checked_positions, prepare
+from selfattn_jax.functional.normalizers import streaming
+from selfattn_jax.functional.reverse import reverse_only
+from selfattn_jax.functional.tiles import Fixed, Floats, Tile, Tiles, part, replaced
 from selfattn_jax.shapes import Array, accumulation_dtype
 
 BLOCK = 512  # queries, and keys, of a tile
@@ -51,7 +40,8 @@ def attend_by_blocks(
       The other arguments are those of `inspect`.
 
     Returns: an Inspection, equal to the dense one up to rounding.
-    Raises: NotImplementedError that says what cannot be computed by tiles; and as `inspect`.
+    Raises: NotImplementedError that says what cannot be computed by tiles, or that forward-mode derivatives were asked
+      for; and as `inspect`.
     """
     reasons = why_not(composition, want)
     if reasons:
@@ -62,14 +52,15 @@ def attend_by_blocks(
     default = query_positions is None and key_positions is None
     # The rate is known, and is no knob that is differentiated.
     rate, composition = float(composition.dropout), composition._replace(dropout=0)
-    tiles = _Tiles.of(composition, query.shape[0], key.shape[0], block or BLOCK, default=default, rate=rate)
-    fixed = _Fixed.of(composition, positions, tiles, rng)
+    tiles = Tiles.of(composition, query.shape[0], key.shape[0], block or BLOCK, default=default, rate=rate)
+    fixed = Fixed.of(composition, positions, tiles, rng)
     if composition.mask is not None:
         fixed = _survey(tiles, fixed)
     alive, seen = fixed.alive.reshape(-1)[: tiles.queries], fixed.seen.reshape(-1)[: tiles.keys]
     query, key, value = prepare(query, key, value, composition, alive, seen, **positions)
     dtype, narrow = accumulation_dtype(query, key, value), value.dtype
-    floats = _Floats.of(composition, *(array.astype(dtype) for array in (query, key, value)), tiles=tiles)
+    floats = Floats.of(composition, *(array.astype(dtype) for array in (query, key, value)), tiles=tiles)
+    floats = jax.tree.map(lambda array: reverse_only(jnp.asarray(array)), floats)
     output, logs = _attend(tiles, floats, fixed)  # pyright: ignore[reportGeneralTypeIssues]
     output = output.reshape(-1, output.shape[-1])[: tiles.queries].astype(narrow)
     return Inspection(output, log_normalizer=logs.reshape(-1)[: tiles.queries] if want else None)
@@ -81,8 +72,6 @@ def why_not(composition: Composition, want: Collection[str] = ()) -> list[str]:
     family = streaming(composition.normalizer.function)
     if family is None:
         reasons.append(f"{composition.normalizer.__name__} needs a whole row of scores")
-    if composition.aggregate.function is not matmul:
-        reasons.append(f"{composition.aggregate.__name__} is not computed by tiles yet")
     if not isinstance(composition.dropout, (int, float)):
         reasons.append("a dropout rate that is traced is not computed by tiles")
     whole = sorted(set(want) - ({"log_normalizer"} if family == "exponential" else set()))
@@ -91,205 +80,14 @@ def why_not(composition: Composition, want: Collection[str] = ()) -> list[str]:
     return [f"{reason}: take the rows form" for reason in reasons]
 
 
-class _Tiles(NamedTuple):
-    """What is known before anything runs: the sizes, the tiles that are visited, and the shape of the composition."""
-
-    queries: int
-    keys: int
-    rows: int  # of a tile
-    columns: int  # of a tile
-    visited: tuple[tuple[int, int, bool], ...]  # row and column of the tile, and whether the mask is known to be full
-    structure: Any  # of the composition
-    axes: tuple[str, ...]  # of its leaves: the letters T and S of an array knob
-    floating: tuple[bool, ...]
-    rate: float  # of dropout
-
-    @classmethod
-    def of(
-        cls, composition: Composition, queries: int, keys: int, block: int, *, default: bool, rate: float
-    ) -> "_Tiles":
-        rows, columns = min(block, max(queries, 1)), min(block, max(keys, 1))
-        visited = []
-        for i in range(-(-queries // rows)):
-            for j in range(-(-keys // columns)):
-                last = min((i + 1) * rows, queries) - 1, min((j + 1) * columns, keys) - 1
-                whole = last == ((i + 1) * rows - 1, (j + 1) * columns - 1)
-                kind = FULL
-                if composition.mask is not None:
-                    kind = classify(composition.mask, (i * rows, last[0]), (j * columns, last[1])) if default else 1
-                if kind != EMPTY:
-                    visited.append((i, j, kind == FULL and whole))
-        leaves, structure = jax.tree.flatten(composition, is_leaf=is_lead)
-        axes = tuple(leaf.letters if is_lead(leaf) else "" for leaf in leaves)
-        floating = tuple(_is_float(leaf.array if is_lead(leaf) else leaf) for leaf in leaves)
-        return cls(queries, keys, rows, columns, tuple(visited), structure, axes, floating, rate)
-
-    def cut(self, array: Array, letters: str) -> Array:
-        """An array with leading axes T, S, in any order, as [n,m,…] tiles of [t,s,…]: what overhangs is repeated."""
-        array = jnp.asarray(array)
-        for axis, letter in enumerate(letters):
-            size, part = (self.queries, self.rows) if letter == "T" else (self.keys, self.columns)
-            padding = [(0, 0)] * array.ndim
-            padding[2 * axis] = (0, -size % part)
-            array = jnp.pad(array, padding, mode="edge")
-            shape = array.shape
-            array = array.reshape(*shape[: 2 * axis], -1, part, *shape[2 * axis + 1 :])
-        places = [2 * axis for axis in range(len(letters))]
-        if letters == "ST":
-            places.reverse()
-        return jnp.moveaxis(array, places, range(len(places)))
-
-    def steps(self) -> tuple[Array, Array, Array]:
-        """The visited tiles, as what a scan goes over."""
-        rows, columns, full = zip(*self.visited, strict=True) if self.visited else ((), (), ())
-        return jnp.asarray(rows, jnp.int32), jnp.asarray(columns, jnp.int32), jnp.asarray(full, bool)
-
-
-def _is_float(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-
-
-def _at(letters: str, row: Array, column: Array) -> tuple[Array, ...]:
-    """Where the part of a tile is in a cut array."""
-    return tuple(index for letter, index in (("T", row), ("S", column)) if letter in letters)
-
-
-class _Floats(NamedTuple):
-    """What is differentiated, cut in tiles."""
-
-    query: Array  # [n,t,K]
-    key: Array  # [m,s,K]
-    value: Array  # [m,s,V]
-    knobs: tuple
-    sink: Array  # []
-
-    @classmethod
-    def of(cls, composition: Composition, query: Array, key: Array, value: Array, *, tiles: _Tiles) -> "_Floats":
-        knobs = _cut_knobs(composition, tiles, floating=True)
-        sink = jnp.asarray(-jnp.inf, query.dtype)
-        if streaming(composition.normalizer.function) == "exponential":
-            sink = jnp.asarray(_exponents(composition, *_nothing(query.dtype))[1], query.dtype)
-        return cls(tiles.cut(query, "T"), tiles.cut(key, "S"), tiles.cut(value, "S"), knobs, sink)
-
-
-class _Fixed(NamedTuple):
-    """What is not differentiated, cut in tiles."""
-
-    knobs: tuple
-    query_positions: Array  # [n,t]
-    key_positions: Array  # [m,s]
-    alive: Array  # [n,t] bool
-    seen: Array  # [m,s] bool
-    visible: Array  # [n,t] int32
-    rng: Array | None
-
-    @classmethod
-    def of(cls, composition: Composition, positions: dict, tiles: _Tiles, rng: Array | None) -> "_Fixed":
-        cut = tiles.cut(positions["query_positions"], "T"), tiles.cut(positions["key_positions"], "S")
-        alive, seen = (jnp.ones(places.shape, bool) for places in cut)
-        visible = jnp.full(cut[0].shape, tiles.keys, jnp.int32)
-        return cls(_cut_knobs(composition, tiles, floating=False), *cut, alive, seen, visible, rng)
-
-
-def _cut_knobs(composition: Composition, tiles: _Tiles, *, floating: bool) -> tuple:
-    leaves = jax.tree.leaves(composition, is_leaf=is_lead)
-    return tuple(
-        tiles.cut(leaf.array, letters) if is_lead(leaf) else leaf
-        for leaf, letters, kind in zip(leaves, tiles.axes, tiles.floating, strict=True)
-        if kind == floating
-    )
-
-
-def _nothing(dtype: jnp.dtype) -> tuple[Array, Array, Array, None]:
-    return jnp.zeros((1, 1), dtype), jnp.ones((1, 1), bool), jnp.ones(1, jnp.int32), None
-
-
-def _exponents(composition: Composition, scores: Array, mask: Array, visible: Array, noise: Array | None) -> tuple:
-    offered = {"scores": scores, "mask": mask, "visible": visible, "uniform": noise}
-    normalizer = composition.normalizer
-    needs = [offered[name] for name in normalizer.needs]
-    return exponents(normalizer.function)(*needs, **normalizer.plain_knobs())
-
-
-class _Tile:
-    """One tile: the composition with the part of each knob that belongs there, and what stands at its edges."""
-
-    def __init__(self, tiles: _Tiles, fixed: _Fixed, row: Array, column: Array, full: Array):
-        self.tiles, self.fixed, self.row, self.column, self.full = tiles, fixed, row, column, full
-        self.places = {
-            "query_positions": fixed.query_positions[row],
-            "key_positions": fixed.key_positions[column],
-        }
-        self.rows = row * tiles.rows + jnp.arange(tiles.rows, dtype=jnp.int32)
-        self.columns = column * tiles.columns + jnp.arange(tiles.columns, dtype=jnp.int32)
-
-    @property
-    def letters(self) -> list[str]:
-        """The axes of the differentiable knobs."""
-        return [axes for axes, kind in zip(self.tiles.axes, self.tiles.floating, strict=True) if kind]
-
-    def knobs(self, floats: tuple) -> tuple:
-        """The parts of the differentiable knobs that belong to the tile."""
-        return tuple(
-            knob[_at(letters, self.row, self.column)] if letters else knob
-            for knob, letters in zip(floats, self.letters, strict=True)
-        )
-
-    def composition(self, floats: tuple) -> Composition:
-        """The composition of the tile, from the parts of its differentiable knobs."""
-        differentiable, others = iter(floats), iter(self.fixed.knobs)
-        leaves = []
-        for letters, kind in zip(self.tiles.axes, self.tiles.floating, strict=True):
-            leaf = next(differentiable) if kind else next(others)
-            if letters and not kind:
-                leaf = leaf[_at(letters, self.row, self.column)]
-            leaves.append(Lead(leaf, letters) if letters else leaf)
-        return self.tiles.structure.unflatten(leaves)
-
-    def mask(self, composition: Composition) -> Array:
-        """Which pairs of the tile may attend; nothing is looked at where all are known to."""
-        shape = (self.tiles.rows, self.tiles.columns)
-        if all(full for *_, full in self.tiles.visited):
-            return jnp.ones(shape, bool)
-
-        def looked_at() -> Array:
-            inside = (self.rows < self.tiles.queries)[:, None] & (self.columns < self.tiles.keys)[None, :]
-            return mask_of(composition, **self.places) & inside
-
-        return jax.lax.cond(self.full, lambda: jnp.ones(shape, bool), looked_at)
-
-    def noise(self, composition: Composition) -> Array | None:
-        """Random numbers for a normaliser that asks for them."""
-        if self.fixed.rng is None or "uniform" not in composition.normalizer.needs:
-            return None
-        return uniform(self.fixed.rng, self.rows, self.columns)
-
-    def dropped(self, weights: Array) -> Array:
-        """The weights, or a cotangent of them, after dropout."""
-        if self.fixed.rng is None or self.tiles.rate == 0:
-            return weights
-        return drop(weights, self.fixed.rng, self.rows, self.columns, self.tiles.rate)
-
-    def score(self, knobs: tuple, query: Array, key: Array) -> Array:
-        """The score alone, before what is done to it."""
-        return call(self.composition(knobs).score, "score", query=query, key=key, **self.places)
-
-    def terms(self, knobs: tuple, scores: Array, query: Array, key: Array, mask: Array) -> Array:
-        """What is summed over a row: the exponents of an exponential normaliser, the weights of a pointwise one."""
-        composition, visible = self.composition(knobs), self.fixed.visible[self.row]
-        scores = modified(scores, query, key, visible, composition, **self.places)
-        if streaming(composition.normalizer.function) == "exponential":
-            return _exponents(composition, scores, mask, visible, self.noise(composition))[0]
-        return call(composition.normalizer, "normalizer", scores=scores, mask=mask, visible=visible)
-
-
-def _survey(tiles: _Tiles, fixed: _Fixed) -> _Fixed:
+def _survey(tiles: Tiles, fixed: Fixed) -> Fixed:
     """Which queries see something and which keys something sees, and how many, from the visited tiles alone."""
+    unknown = tuple(jnp.zeros(()) for kind in tiles.floating if kind)  # masks have no floating point knobs
 
     def step(found: tuple, place: tuple) -> tuple:
         seen, visible = found
-        tile = _Tile(tiles, fixed, *place)
-        mask = tile.mask(tile.composition(_unknown(tiles)))
+        tile = Tile(tiles, fixed, *place)
+        mask = tile.mask(tile.composition(unknown))
         return (seen.at[tile.column].max(mask.any(axis=0)), visible.at[tile.row].add(mask.sum(axis=1))), None
 
     start = jnp.zeros(fixed.seen.shape, bool), jnp.zeros(fixed.visible.shape, jnp.int32)
@@ -297,125 +95,181 @@ def _survey(tiles: _Tiles, fixed: _Fixed) -> _Fixed:
     return fixed._replace(alive=visible > 0, seen=seen, visible=visible)
 
 
-def _unknown(tiles: _Tiles) -> tuple:
-    """Something in the place of every differentiable knob: masks have none."""
-    return tuple(jnp.zeros(()) for kind in tiles.floating if kind)
+class _Running(NamedTuple):
+    """What is known of every query after some of its tiles."""
+
+    largest: Array  # [n,t], of the exponents
+    total: Array  # [n,t], of the magnitudes, divided by exp(largest)
+    output: Array  # [n,t,V], likewise
+
+
+def _turned(array: Array) -> Array:
+    """[n,t,K] → [n,K,t]. A product with a turned large operand runs at half the speed: small ones are turned, once."""
+    return jnp.swapaxes(array, 1, 2)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(tiles: _Tiles, floats: _Floats, fixed: _Fixed) -> tuple[Array, Array]:
+def _attend(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array]:
     """Output [n,t,V] and log-normaliser [n,t] (of a pointwise normaliser: zeros)."""
-    exponential = _is_exponential(tiles)
+    return _forward(tiles, floats, fixed)[:2]
 
-    def step(carry: tuple, place: tuple) -> tuple:
-        largest, total, output = carry
-        tile = _Tile(tiles, fixed, *place)
-        knobs = tile.knobs(floats.knobs)
+
+def _forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array, Array]:
+    """Output, log-normaliser and the largest exponent of every query."""
+    scale = tiles.inner_scale(floats.query.shape[-1])
+    scaled, turned_key = floats.query * (scale or 1), _turned(floats.key)
+
+    def step(running: _Running, place: tuple) -> tuple[_Running, None]:
+        tile = Tile(tiles, fixed, *place)
+        row, column = tile.row, tile.column
+        knobs, query, key = tile.knobs(floats.knobs), part(floats.query, row), part(floats.key, column)
+        scores = tile.score(knobs, query, key) if scale is None else part(scaled, row) @ part(turned_key, column)
         mask = tile.mask(tile.composition(knobs))
-        query, key = floats.query[tile.row], floats.key[tile.column]
-        terms = tile.terms(knobs, tile.score(knobs, query, key), query, key, mask)
-        if exponential:
-            before = largest[tile.row]
-            now = jnp.maximum(before, jnp.max(terms, axis=1, initial=-jnp.inf, where=mask))
-            # While nothing has been seen there is no largest: any finite number will do.
-            base = jnp.where(jnp.isfinite(now), now, 0)
-            fade = jnp.exp(before - base)
-            terms = jnp.where(mask, jnp.exp(jnp.where(mask, terms, base[:, None]) - base[:, None]), 0)
-            largest = largest.at[tile.row].set(now)
-            total = total.at[tile.row].set(total[tile.row] * fade + terms.sum(axis=1))
-            output = output.at[tile.row].multiply(fade[:, None])
-        output = output.at[tile.row].add(tile.dropped(terms) @ floats.value[tile.column])
-        return (largest, total, output), None
+        terms = tile.terms(knobs, scores, query, key, mask)
+        before = _Running(*(part(array, row) for array in running))
+        after = _grown(tile, before, knobs, terms, mask, part(floats.value, column))
+        return _Running(*(replaced(array, (row,), new) for array, new in zip(running, after, strict=True))), None
 
     shape, dtype = floats.query.shape[:2], floats.query.dtype
-    start = jnp.full(shape, floats.sink), jnp.where(floats.sink > -jnp.inf, jnp.ones(shape, dtype), 0)
-    output = jnp.zeros((*shape, floats.value.shape[-1]), dtype)
-    (largest, total, output), _ = jax.lax.scan(step, (*start, output), tiles.steps())
-    if not exponential:
-        return output, jnp.zeros(shape, dtype)
-    alive = total > 0
+    output, zeros = jnp.zeros((*shape, floats.value.shape[-1]), dtype), jnp.zeros(shape, dtype)
+    if tiles.shares is None:
+        return jax.lax.scan(step, _Running(zeros, zeros, output), tiles.steps())[0].output, zeros, zeros
+    lowest, start, rest = (jnp.asarray(number, dtype) for number in tiles.shares.begin(floats.level))
+    begin = _Running(jnp.full(shape, lowest), jnp.full(shape, start), output)
+    largest, total, output = jax.lax.scan(step, begin, tiles.steps())[0]
+    total = total + rest
+    alive = (total > 0) & jnp.isfinite(largest)
     total = jnp.where(alive, total, 1)
-    return output / total[..., None], jnp.where(alive, jnp.log(total) + largest, -jnp.inf)
+    return output / total[..., None], jnp.where(alive, jnp.log(total) + largest, -jnp.inf), largest
 
 
-def _is_exponential(tiles: _Tiles) -> bool:
-    return streaming(_shape_of(tiles).normalizer.function) == "exponential"
+def _grown(tile: Tile, before: _Running, knobs: tuple, terms: Array, mask: Array, value: Array) -> _Running:
+    """What is known of the tile's queries after it."""
+    way = tile.tiles.shares
+    if way is None:
+        return before._replace(output=before.output + tile.aggregated(knobs, tile.dropped(terms), value))
+    terms = terms if tile.tiles.unmasked else jnp.where(mask, terms, way.hidden)
+    largest = jnp.maximum(before.largest, jnp.max(terms, axis=1))
+    # While nothing has been seen there is no largest: any finite number will do.
+    base = jnp.where(jnp.isfinite(largest), largest, 0)
+    fade = jnp.exp(before.largest - base)
+    numerator, magnitude = way.parts(terms, base[:, None])
+    added = tile.aggregated(knobs, tile.dropped(numerator), value)
+    return _Running(largest, before.total * fade + magnitude.sum(axis=1), before.output * fade[:, None] + added)
 
 
-def _shape_of(tiles: _Tiles) -> Composition:
-    """The composition with anything in the place of its leaves: its functions are known all the same."""
-    return tiles.structure.unflatten(tiles.axes)
+def _attend_forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple:
+    output, logs, largest = _forward(tiles, floats, fixed)
+    return (output, logs), (floats, fixed, output, logs, largest)
 
 
-def _inner_scale(tiles: _Tiles, width: int) -> float | None:
-    """What an inner product is scaled by, where the score is one and nothing else looks at queries and keys."""
-    composition = _shape_of(tiles)
-    looks = any({"query", "key"} & set(bias.needs) for bias in composition.biases)
-    return None if looks else {dot: 1.0, scaled_dot: width**-0.5}.get(composition.score.function)
+class _Turned(NamedTuple):
+    """Small operands, turned for the products of the backward pass."""
+
+    query: Array  # [n,K,t], scaled
+    key: Array  # [m,K,s]
+    value: Array  # [m,V,s]
+    cotangent: Array  # [n,V,t]
 
 
-def _attend_forward(tiles: _Tiles, floats: _Floats, fixed: _Fixed) -> tuple:
-    output, logs = _attend(tiles, floats, fixed)  # pyright: ignore[reportGeneralTypeIssues]
-    return (output, logs), (floats, fixed, output, logs)
-
-
-def _attend_backward(tiles: _Tiles, saved: tuple, cotangents: tuple) -> tuple:
-    floats, fixed, output, logs = saved
+def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
+    floats, fixed, output, logs, largest = saved
     by_output, by_logs = cotangents
-    exponential = _is_exponential(tiles)
     alive = jnp.isfinite(logs)
     # What every weight of a row loses to the others: ∂xₜₛ = wₜₛ (∂wₜₛ − lossₜ).
     loss = jnp.sum(by_output * output, axis=-1) - jnp.where(alive, by_logs, 0)
     finite = jnp.where(alive, logs, 0)
-    # A product with a turned large operand runs at half the speed: the small operands are turned, once, and the
-    # gradients of key and value are gathered turned.
-    turned_query, turned_key, turned_value, turned_cotangent = (
-        jnp.swapaxes(array, 1, 2) for array in (floats.query, floats.key, floats.value, by_output)
-    )
-    scale = _inner_scale(tiles, floats.query.shape[-1])
+    scale = tiles.inner_scale(floats.query.shape[-1])
+    scaled = floats.query * (scale or 1)
+    turned = _Turned(_turned(scaled), _turned(floats.key), _turned(floats.value), _turned(by_output))
 
-    def step(gradients: _Floats, place: tuple) -> tuple:
-        tile = _Tile(tiles, fixed, *place)
+    def step(gradients: Floats, place: tuple) -> tuple[Floats, None]:
+        tile = Tile(tiles, fixed, *place)
         row, column = tile.row, tile.column
-        knobs, query, key = tile.knobs(floats.knobs), floats.query[row], floats.key[column]
+        knobs, query, key = tile.knobs(floats.knobs), part(floats.query, row), part(floats.key, column)
         mask = tile.mask(tile.composition(knobs))
         if scale is None:
             scores, pull_score = jax.vjp(tile.score, knobs, query, key)
         else:
-            scores, pull_score = scale * (query @ turned_key[column]), None
-        terms, pull = jax.vjp(
+            scores, pull_score = part(scaled, row) @ part(turned.key, column), None
+        terms, pull_terms = jax.vjp(
             lambda knobs, scores, query, key: tile.terms(knobs, scores, query, key, mask), knobs, scores, query, key
         )
-        by_weights = tile.dropped(by_output[row] @ turned_value[column])
-        if exponential:
-            weights = jnp.where(mask, jnp.exp(jnp.where(mask, terms, 0) - finite[row][:, None]), 0)
-            by_terms = weights * (by_weights - loss[row][:, None])
-        else:
-            weights, by_terms = terms, by_weights
-        by_knobs, by_scores, by_query, by_key = pull(by_terms)
+        weights, pull_weights = _weights(tile, terms, mask, part(finite, row))
+        by_knobs, by_weights, by_turned_value = _back_from_output(
+            tile, knobs, weights, part(floats.value, column), part(by_output, row), turned
+        )
+        more_knobs, by_scores, by_query, by_key = pull_terms(pull_weights(by_weights, part(loss, row)))
+        by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
         if pull_score is None:
-            by_scores = scale * by_scores
-            by_query, by_turned_key = by_scores @ key, turned_query[row] @ by_scores
+            # The gradient of the scaled query; the scale waits for the end, where it is one small product.
+            by_query = by_scores @ key
+            by_turned_key = part(turned.query, row) @ by_scores
         else:
             more_knobs, more_query, more_key = pull_score(by_scores)
             by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
             by_query, by_turned_key = by_query + more_query, (by_key + more_key).T
-        added = tuple(
-            whole.at[_at(letters, row, column)].add(part) if letters else whole + part
-            for whole, part, letters in zip(gradients.knobs, by_knobs, tile.letters, strict=True)
-        )
-        return gradients._replace(
-            query=gradients.query.at[row].add(by_query),
-            key=gradients.key.at[column].add(by_turned_key),
-            value=gradients.value.at[column].add(turned_cotangent[row] @ tile.dropped(weights)),
-            knobs=added,
+        return Floats(
+            _with(gradients.query, (row,), by_query),
+            _with(gradients.key, (column,), by_turned_key),
+            _with(gradients.value, (column,), by_turned_value),
+            tuple(
+                _with(whole, tile.at(letters), gradient)
+                for whole, gradient, letters in zip(gradients.knobs, by_knobs, tile.letters, strict=True)
+            ),
+            gradients.level,
         ), None
 
-    start = jax.tree.map(jnp.zeros_like, floats._replace(key=turned_key, value=turned_value))
+    start = jax.tree.map(jnp.zeros_like, floats._replace(key=turned.key, value=turned.value))
     gradients, _ = jax.lax.scan(step, start, tiles.steps())
-    share = jnp.where(alive, jnp.exp(floats.sink - finite), 0)
-    by_key, by_value = (jnp.swapaxes(array, 1, 2) for array in (gradients.key, gradients.value))
-    return gradients._replace(key=by_key, value=by_value, sink=-jnp.sum(share * loss)), None
+    return gradients._replace(
+        query=gradients.query * (scale or 1),
+        key=_turned(gradients.key),
+        value=_turned(gradients.value),
+        level=_by_level(tiles, floats.level, loss, finite, largest, alive),
+    ), None
+
+
+def _with(array: Array, places: tuple[Array, ...], added: Array) -> Array:
+    return replaced(array, places, part(array, *places) + added)
+
+
+def _weights(tile: Tile, terms: Array, mask: Array, logs: Array) -> tuple:
+    """The weights of a tile, and what makes of a cotangent of them (and of the rows' loss) one of the terms."""
+    way = tile.tiles.shares
+    if way is None:
+        return terms, lambda by_weights, loss: by_weights
+    terms = terms if tile.tiles.unmasked else jnp.where(mask, terms, way.hidden)
+    (weights, _), pull = jax.vjp(lambda terms: way.parts(terms, logs[:, None]), terms)
+    return weights, lambda by_weights, loss: pull((by_weights, jnp.broadcast_to(-loss[:, None], terms.shape)))[0]
+
+
+def _back_from_output(
+    tile: Tile, knobs: tuple, weights: Array, value: Array, by_output: Array, turned: _Turned
+) -> tuple[tuple, Array, Array]:
+    """Cotangents of the knobs, of the weights [t,s], and of the value, turned [V,s]."""
+    dropped = tile.dropped(weights)
+    if tile.tiles.averages:
+        by_dropped = by_output @ part(turned.value, tile.column)
+        by_turned_value = part(turned.cotangent, tile.row) @ dropped
+        return jax.tree.map(jnp.zeros_like, knobs), tile.dropped(by_dropped), by_turned_value
+    _, pull = jax.vjp(tile.aggregated, knobs, dropped, value)
+    by_knobs, by_dropped, by_value = pull(by_output)
+    return by_knobs, tile.dropped(by_dropped), by_value.T
+
+
+def _by_level(tiles: Tiles, level: Array, loss: Array, logs: Array, largest: Array, alive: Array) -> Array:
+    """The gradient of what stands in every denominator beside the pairs."""
+    way = tiles.shares
+    if way is None:
+        return jnp.zeros_like(level)
+
+    def denominators(level: Array) -> Array:
+        lowest, start, rest = way.begin(level)
+        return jnp.where(alive, start * jnp.exp(lowest - logs) + rest * jnp.exp(largest - logs), 0)
+
+    _, pull = jax.vjp(denominators, level)
+    return -pull(loss)[0]
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

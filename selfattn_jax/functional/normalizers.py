@@ -1,15 +1,15 @@
 """Normalisers: scores [T,S] and mask [T,S] → weights [T,S]; a masked pair has weight exactly 0, a dead row all 0.
 
 Masked scores may be NaN or infinite: they are replaced before any arithmetic, so neither the weights nor a gradient
-sees them. Three families: *exponential* (a softmax of something: they also have a log-normaliser, log Zₜ, whose
-gradient is exact), *pointwise* (a pair by itself: `sigmoid`, `relu`, `squared_relu`, `identity`), and the others, which
-need a whole row.
+sees them. Four families: *exponential* (a softmax of something: they also have a log-normaliser, log Zₜ, whose gradient
+is exact), *rectified* (`softpick`), *pointwise* (a pair by itself: `sigmoid`, `relu`, `squared_relu`, `identity`), and
+the others, which need a whole row.
 """
 
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,14 +49,61 @@ def pointwise(normalizer: Callable) -> Callable:
     return normalizer
 
 
-def streaming(normalizer: Callable) -> Literal["exponential", "pointwise"] | None:
+class Shares(NamedTuple):
+    """Weights that are shares of a sum over their row, as what can be added up a part of the row at a time.
+
+    wₜₛ = numerator(xₜₛ) / (start + Σᵣ magnitude(xₜᵣ) + rest · exp(mₜ))        mₜ = max(lowest, maxᵣ xₜᵣ)
+    """
+
+    exponents: Callable  # (scores, mask[, …], knobs) → x [T,S] and the level []: log start, or rest
+    parts: Callable  # (x, base) → numerator and magnitude, both divided by exp(base)
+    hidden: float  # the x of a pair that adds nothing
+    begin: Callable  # level → the first largest x, what the sum starts with (divided by its exponential), and the rest
+
+
+def _exponential_parts(exponents: Array, base: Array) -> tuple[Array, Array]:
+    terms = jnp.exp(exponents - base)
+    return terms, terms
+
+
+def _rectified_parts(exponents: Array, base: Array) -> tuple[Array, Array]:
+    # exp(x − m) − exp(−m) loses all digits of a small x; written with expm1 where that cannot overflow, it does not.
+    rises = jnp.where(
+        exponents < 1,
+        jnp.exp(-base) * jnp.expm1(jnp.minimum(exponents, 1)),
+        jnp.exp(exponents - base) - jnp.exp(-base),
+    )
+    # The size by two rectifiers: its derivative at 0, where a hidden pair stands, is 0; that of `abs` is 1 in JAX.
+    return jax.nn.relu(rises), jax.nn.relu(rises) + jax.nn.relu(-rises)
+
+
+def shares(normalizer: Callable) -> Shares | None:
+    """A normaliser as shares of a sum over the row; None for one that is not."""
+    if normalizer in _EXPONENTS:
+        return Shares(
+            _EXPONENTS[normalizer],
+            _exponential_parts,
+            -jnp.inf,
+            lambda sink: (sink, jnp.where(sink > -jnp.inf, jnp.ones_like(sink), 0), jnp.zeros_like(sink)),
+        )
+    if normalizer is softpick:
+        nothing = jnp.zeros_like
+        return Shares(
+            lambda scores, mask, *, epsilon=1e-6: (scores, epsilon),
+            _rectified_parts,
+            0.0,
+            lambda epsilon: (nothing(epsilon), nothing(epsilon), epsilon),
+        )
+    return None
+
+
+def streaming(normalizer: Callable) -> Literal["exponential", "rectified", "pointwise"] | None:
     """How a normaliser can be computed a part of a row at a time; None = it needs the whole row."""
-    return "exponential" if normalizer in _EXPONENTS else "pointwise" if normalizer in _POINTWISE else None
-
-
-def exponents(normalizer: Callable) -> Callable:
-    """What makes the exponents and the sink of an exponential normaliser; the arguments are the normaliser's own."""
-    return _EXPONENTS[normalizer]
+    if normalizer in _EXPONENTS:
+        return "exponential"
+    if normalizer is softpick:
+        return "rectified"
+    return "pointwise" if normalizer in _POINTWISE else None
 
 
 def _exponential(scores: Array, mask: Array, sink: Array | float) -> tuple[Array, Array]:
@@ -255,12 +302,8 @@ def softpick(scores: Array, mask: Array, /, *, epsilon: Positive = 1e-6) -> Arra
     """
     scores = jnp.where(mask, scores, 0)
     largest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, initial=0))[:, None]
-    # exp(x − m) − exp(−m) loses all digits of a small x; written with expm1 where that cannot overflow, it does not.
-    rises = jnp.where(
-        scores < 1, jnp.exp(-largest) * jnp.expm1(jnp.minimum(scores, 1)), jnp.exp(scores - largest) - jnp.exp(-largest)
-    )
-    total = jnp.sum(jnp.abs(rises), axis=-1, keepdims=True)
-    return jax.nn.relu(rises) / (total + jnp.asarray(epsilon, scores.dtype))
+    raised, sizes = _rectified_parts(scores, largest)
+    return raised / (jnp.sum(sizes, axis=-1, keepdims=True) + jnp.asarray(epsilon, scores.dtype))
 
 
 def sparsemax(scores: Array, mask: Array, /) -> Array:

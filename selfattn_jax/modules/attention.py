@@ -8,7 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from selfattn_jax.attention import Implementation, attention, inspect, mix, mix_weights
+from selfattn_jax.attention import attention, inspect, mix, mix_weights
+from selfattn_jax.choosing import Implementation
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.aggregate import matmul
 from selfattn_jax.functional.bind import Bound, bind, lead, signature_of

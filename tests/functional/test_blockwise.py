@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import selfattn_jax as sa
-from selfattn_jax.functional import blockwise
 from selfattn_jax.functional.attend import attend_composed, compose
 from selfattn_jax.functional.blockwise import attend_by_blocks
 from selfattn_jax.functional.masks import EMPTY, FULL, classify, materialize
 from selfattn_jax.functional.normalizers import streaming
+from selfattn_jax.functional.tiles import Tiles
 from tests.exam.sitting import build_piece, every, quick_jit
 
 T, S, K, V = 13, 11, 8, 5
@@ -54,6 +54,12 @@ CASES = {
     },
     "identity": {"normalizer": sa.normalizers.identity, "mask": sa.masks.causal},
     "dropout and noise": {"dropout": 0.3, "normalizer": sa.normalizers.gumbel_softmax},
+    "softpick and values of distances": {
+        "normalizer": sa.bind(sa.normalizers.softpick, epsilon=0.3),
+        "aggregate": sa.bind(sa.relative.shaw_value, table=draw(5, V)),
+        "mask": sa.bind(sa.masks.window, left=3, right=1),
+        "dropout": 0.2,
+    },
     "additive": {
         "score": sa.bind(sa.scores.additive, query_weight=draw(K, 6), key_weight=draw(K, 6), readout=draw(6)),
         "encode": [sa.encode.rope],
@@ -81,15 +87,15 @@ def answer(name, block, floats, query, key, value):
     """Value and gradients of a number made of output and log-normaliser; block None = the dense form."""
     composition = compose(**CASES[name])
     leaves, structure = jax.tree.flatten(composition)
-    pointwise = streaming(composition.normalizer.function) == "pointwise"
+    logged = streaming(composition.normalizer.function) == "exponential"
     form = attend_composed if block is None else functools.partial(attend_by_blocks, block=block)
 
     def total(floats, *arrays):
         given = iter(floats)
         rebuilt = structure.unflatten([next(given) if is_float(leaf) else leaf for leaf in leaves])
-        want = () if pointwise else ("log_normalizer",)
+        want = ("log_normalizer",) if logged else ()
         seen = form(*arrays, rebuilt._replace(dropout=composition.dropout), rng=jax.random.key(3), want=want)
-        logs = jnp.zeros(1) if pointwise else seen.log_normalizer
+        logs = seen.log_normalizer if logged else jnp.zeros(1)
         number = jnp.sum(jnp.sin(seen.output)) + jnp.sum(jnp.where(jnp.isfinite(logs), jnp.cos(logs), 0))
         return number, (seen.output, logs)
 
@@ -100,7 +106,14 @@ def floats_of(name):
     return [leaf for leaf in jax.tree.leaves(compose(**CASES[name])) if is_float(leaf)]
 
 
-QUICK = ("window and padding", "what learns in modifiers and biases", "sink", "sigmoid", "shaw and forgetting")
+QUICK = (
+    "window and padding",
+    "softpick and values of distances",
+    "what learns in modifiers and biases",
+    "sink",
+    "sigmoid",
+    "shaw and forgetting",
+)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +198,6 @@ def test_narrow_arrays_go_in_and_out():
     [
         ({"normalizer": sa.normalizers.entmax15}, "entmax15 needs a whole row of scores: take the rows form"),
         ({"rowwise": [sa.bind(sa.rowwise.cope, embedding=draw(3, K))]}, "cope needs a whole row of scores"),
-        ({"aggregate": sa.bind(sa.relative.shaw_value, table=draw(3, V))}, "shaw_value is not computed by tiles"),
     ],
 )
 def test_what_needs_a_whole_row_is_refused(pieces, reason):
@@ -202,7 +214,7 @@ def test_an_extra_of_all_pairs_is_refused(extra):
 
 def test_forward_mode_is_refused():
     composition = compose()
-    with pytest.raises(TypeError, match="forward-mode"):
+    with pytest.raises(NotImplementedError, match=r"reverse mode only.* take the rows form"):
         jax.jvp(lambda query: attend_by_blocks(query, KEY, VALUE, composition).output, (QUERY,), (QUERY,))
 
 
@@ -229,7 +241,7 @@ def test_a_tile_is_classified_as_its_pairs_are(entry):
 
 def visited(mask, length, block=64):
     composition = compose(mask=mask)
-    return blockwise._Tiles.of(composition, length, length, block, default=True, rate=0.0).visited
+    return Tiles.of(composition, length, length, block, default=True, rate=0.0).visited
 
 
 def test_empty_tiles_are_not_visited():

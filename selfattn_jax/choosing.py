@@ -1,0 +1,148 @@
+"""The choice of a form: which of dense, rows and blockwise computes an attention, in what pieces, and why.
+
+The thresholds were measured on two CPU cores (float32, width 64, forward and backward), where tiles stay in the cache
+and a [T,S] array does not. Other platforms are not measured: there a form that holds all pairs is taken while they fit.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+
+from selfattn_jax.functional import blockwise
+from selfattn_jax.functional.attend import Composition, Inspection, attend_composed
+from selfattn_jax.functional.blockwise import attend_by_blocks, why_not
+from selfattn_jax.functional.rows import attend_by_rows
+
+Implementation = Literal["auto", "dense", "rows", "blockwise"]
+
+# The forms, each with what keeps it from a composition: (composition, want) → reasons, none = it can. A fused kernel or
+# a ring over devices joins here.
+FORMS: dict[str, tuple[Callable[..., Inspection], Callable[[Composition, Collection[str]], list[str]]]] = {
+    "dense": (attend_composed, lambda composition, want: []),
+    "rows": (attend_by_rows, lambda composition, want: []),
+    "blockwise": (attend_by_blocks, why_not),
+}
+
+FEW_PAIRS = 2**16  # T · S of one head, below which dense wins on a CPU whatever the batch
+FEW_IN_ALL = 2**18  # B · H · T · S, likewise
+MANY_IN_ALL = 2**28  # B · H · T · S, a gibibyte of float32: what a dense form holds several times over
+TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one large tile
+LARGE_BLOCK = 1024  # of one head, where no tile can be left out
+
+
+class Explanation(NamedTuple):
+    """Which form computes an attention, and why; printed, a line for the form and one for each reason."""
+
+    implementation: str
+    block: int | None  # queries, and keys, of a tile; None = the form's own
+    at_once: int | None  # heads, of all examples, that are computed side by side; None = all
+    reasons: dict[str, str]  # form → why it was taken, or not
+
+    def __str__(self) -> str:
+        sizes = [
+            f"tiles of {self.block}" if self.block else "",
+            f"{self.at_once} heads at once" if self.at_once else "",
+        ]
+        said = ", ".join(size for size in sizes if size)
+        lines = [f"{self.implementation}{f' ({said})' if said else ''}"]
+        return "\n".join(lines + [f"  {form}: {reason}" for form, reason in self.reasons.items()])
+
+
+_collected: ContextVar[list[Explanation] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def explanations() -> Iterator[list[Explanation]]:
+    """Gathers every choice that is made inside, in order: of a model that is traced, layer by layer.
+
+    Yields: a list that fills.
+    """
+    found: list[Explanation] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def choose(
+    implementation: Implementation,
+    composition: Composition,
+    heads: int,
+    queries: int,
+    keys: int,
+    want: Collection[str] = (),
+) -> Explanation:
+    """Decides how an attention is computed.
+
+    Args:
+      implementation: a form, or "auto".
+      composition: from `compose`.
+      heads: B·H.  queries: T.  keys: S.
+      want: extras, as for `inspect`.
+    Returns: the explanation of the choice.
+    Raises: ValueError for an unknown implementation.
+    """
+    if implementation not in get_args(Implementation):
+        raise ValueError(f"implementation must be one of {', '.join(get_args(Implementation))}, got {implementation!r}")
+    cpu = jax.default_backend() == "cpu"
+    if implementation != "auto":
+        form, reasons = implementation, {implementation: "asked for"}
+    else:
+        form, reasons = _automatic(composition, heads, queries, keys, want, cpu=cpu)
+    block, at_once = _pieces(form, composition, heads, queries, keys, cpu=cpu)
+    explanation = Explanation(form, block, at_once, reasons)
+    collected = _collected.get()
+    if collected is not None:
+        collected.append(explanation)
+    return explanation
+
+
+def _automatic(
+    composition: Composition, heads: int, queries: int, keys: int, want: Collection[str], *, cpu: bool
+) -> tuple[str, dict[str, str]]:
+    """The form, and what speaks for and against each that was looked at."""
+    pairs, sizes = heads * queries * keys, f"{heads} × [{queries},{keys}] pairs"
+    few = queries * keys < FEW_PAIRS or pairs <= FEW_IN_ALL if cpu else pairs <= MANY_IN_ALL
+    if few:
+        place = "are few: all at once is fastest" if cpu else "fit in memory (not measured on this platform)"
+        return "dense", {"dense": f"{sizes} {place}"}
+    against = FORMS["blockwise"][1](composition, want)
+    if not against:
+        return "blockwise", {"blockwise": f"{sizes} are many: tiles need memory O(T)", "dense": "would hold all pairs"}
+    reasons = {"blockwise": "; ".join(against)}
+    if {"weights", "scores"} & set(want):
+        return "dense", {**reasons, "dense": "all pairs are asked for"}
+    if pairs <= MANY_IN_ALL:
+        return "dense", {**reasons, "dense": f"{sizes} fit in memory"}
+    return "rows", {**reasons, "rows": f"{sizes} are many: a block of rows at a time", "dense": "would hold all pairs"}
+
+
+def _pieces(
+    form: str, composition: Composition, heads: int, queries: int, keys: int, *, cpu: bool
+) -> tuple[int | None, int | None]:
+    """The side of a tile, and how many heads are computed side by side."""
+    if form != "blockwise":
+        return None, None
+    # A tile that a mask may empty is better small; one that has to be computed anyway is better large.
+    usual = blockwise.BLOCK
+    large = cpu and composition.mask is None and min(queries, keys) >= LARGE_BLOCK and usual < LARGE_BLOCK
+    block = LARGE_BLOCK if large else None
+    tile = min(block or usual, max(queries, 1)) * min(block or usual, max(keys, 1))
+    most = max(TILE // 2 // tile, TILE // max(tile, usual**2), 1) if cpu else max(MANY_IN_ALL // tile, 1)
+    return block, None if most >= heads else most
+
+
+def attend_as(explanation: Explanation) -> Callable[..., Inspection]:
+    """The function of one head that an explanation stands for; its arguments are those of `attend_composed`."""
+    attend = FORMS[explanation.implementation][0]
+    if explanation.block is None:
+        return attend
+
+    def with_blocks(*arguments: Any) -> Inspection:
+        return attend(*arguments, block=explanation.block)
+
+    return with_blocks
