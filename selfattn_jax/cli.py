@@ -1,4 +1,4 @@
-"""The command line: `selfattn run`, `compare`, `show`, `list`, `schema`, `report`."""
+"""The command line: `selfattn run`, `compare`, `show`, `list`, `schema`, `report`, `bench`."""
 
 import json
 import sys
@@ -22,6 +22,12 @@ OVERRIDES = typer.Argument(
     "'model.mixer.mask={name: window, left: 8}'.",
 )
 Overrides = Annotated[list[str] | None, OVERRIDES]
+
+VARIANTS = typer.Argument(
+    metavar="[VARIANT]...",
+    help="auto, dense, rows or blockwise; jax.nn, flax, torch or flex; or what model.mixer of a config takes, such as "
+    "linear or '{implementation: blockwise, biases: [alibi]}'. LABEL= before it gives it a name.",
+)
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 LESS_MEMORY = (
@@ -47,6 +53,7 @@ One study file is one question: variants of a config, side by side.
 - `selfattn show configs/recall/small.yaml` — what a config means, and what it costs
 - `selfattn run configs/recall/small.yaml model.mixer.score=cosine` — train it, with one thing changed
 - `selfattn compare experiments/recall/study.yaml` — variants side by side, with a report
+- `selfattn bench` — how long attention takes, and how much memory, as sequences grow
 """,
 )
 
@@ -277,6 +284,55 @@ def report(folder: Annotated[Path, typer.Argument(help="A run folder or a study 
         from selfattn_jax.reports.page import write_report
 
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def bench(
+    variants: Annotated[list[str] | None, VARIANTS] = None,
+    lengths: Annotated[str, typer.Option(help="Lengths of the sequences, separated by commas.")] = "256,512,1024,2048",
+    batch: Annotated[int, typer.Option(help="Sequences.")] = 1,
+    heads: Annotated[int, typer.Option(help="Heads.")] = 4,
+    width: Annotated[int, typer.Option(help="Width of one head.")] = 64,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    causal: Annotated[bool, typer.Option("--causal", help="Every position sees its past alone.")] = False,
+    forward_only: Annotated[bool, typer.Option("--no-backward", help="Leave the gradients out.")] = False,
+    repeats: Annotated[int, typer.Option(help="How often each program is timed.")] = 5,
+    budget: Annotated[float, typer.Option(help="Seconds for a variant at one length; longer ones are left out.")] = 60,
+    against: Annotated[str | None, typer.Option(help="Ratios refer to it; default torch, jax.nn or the first.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("runs/bench"),
+) -> None:
+    """Time variants of attention side by side, and see how time and memory grow with length.
+
+    Times what lies between the projections: query, key and value [batch, length, heads, width] to output, and the
+    gradients. All variants take turns in one process. Prints tables; writes bench.json after every length, so that
+    Ctrl-C keeps what is finished, and bench.png. An earlier bench in the folder is replaced.
+
+        selfattn bench
+        selfattn bench auto rows blockwise torch --lengths 512,1024,2048 --causal
+        selfattn bench linear '{implementation: blockwise, biases: [alibi]}' 'local={mask: {name: window, left: 64}}'
+    """
+    with _plain_errors():
+        from selfattn_jax.bench.execute import bench as measure
+        from selfattn_jax.bench.progress import BenchProgress
+        from selfattn_jax.bench.settings import read_settings
+        from selfattn_jax.bench.tables import bench_table, missing, slope_table
+        from selfattn_jax.runs.devices import leave_memory_to_others
+
+        sizes = {"lengths": lengths, "batch": batch, "heads": heads, "width": width, "dtype": dtype, "causal": causal}
+        limits = {"backward": not forward_only, "repeats": repeats, "budget": budget, "against": against}
+        settings = read_settings({**sizes, **limits})
+        leave_memory_to_others()
+        with BenchProgress(console) as progress:
+            record = measure(variants or (), settings, out, progress)
+        if record.lengths:
+            console.print(bench_table(record))
+        if len(record.lengths) > 1:  # one length does not grow
+            console.print(slope_table(record))
+        for line in missing(record):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"record: {out / 'bench.json'}", highlight=False, soft_wrap=True)
+        if not record.finished:
+            _complain("stopped; the lengths that were finished are kept, the same command begins anew", 130)
 
 
 def _folder_name(path: Path, *changes: Any) -> str:

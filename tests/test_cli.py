@@ -22,6 +22,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from selfattn_jax import catalogue, cli
+from selfattn_jax.bench import execute as bench_execute
+from selfattn_jax.bench.record import Row, Times
 from selfattn_jax.config import read, to_yaml, validate
 from selfattn_jax.config.schema import Config
 from selfattn_jax.runs import execute, progress
@@ -29,7 +31,7 @@ from selfattn_jax.runs.folder import open_folder
 from tests.tiny import SETTINGS, cache_home, programs_kept, share_programs
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "compare", "show", "list", "schema", "report")
+COMMANDS = ("run", "compare", "show", "list", "schema", "report", "bench")
 STUDY = "name: demo\nbase: tiny.yaml\nvariants: {slow: {training.learning_rate: 0.001}, fast: {}}\n"
 
 
@@ -445,6 +447,53 @@ def test_the_schema_is_json_schema_of_a_config() -> None:
     assert set(validate(read("tiny.yaml"), Config).resolved()) == set(schema["properties"])
     names = {reference.rpartition("/")[2] for reference in re.findall(r'"#/\$defs/\w+"', json.dumps(schema))}
     assert {name.strip('"') for name in names} <= set(schema["$defs"])
+
+
+# Timing.
+
+
+def test_a_bench_prints_tables_and_writes_a_record_and_a_plot() -> None:
+    printed = said("bench", "dense", "bad={implementation: blockwise, normalizer: sparsemax}", "--lengths", "16,32",
+                   "--width", "8", "--heads", "2", "--repeats", "2", "--no-backward", "--out", "out")  # fmt: skip
+    for word in (
+        "length 16: 1 of 2 variants timed",
+        "length 32: ",
+        "over the time of dense",
+        "T^",
+        "record: out/bench.json",
+    ):
+        assert word in printed
+    assert "bad at 16 and 32: sparsemax needs" in printed
+    found = json.loads(Path("out/bench.json").read_text())
+    assert (found["finished"], found["settings"]["lengths"]) == (True, [16, 32])
+    assert Path("out/bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ctrl_c_ends_a_bench_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> Iterator[tuple[int, list[Row]]]:
+        yield 16, [Row(variant="dense", forward=Times.of([0.5]))]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_execute, "measure", stopped)
+    result = selfattn("bench", "dense", "--no-backward")
+    assert result.exit_code == 130
+    assert "500 ms" in result.stdout
+    assert result.stderr.startswith("selfattn: stopped; the lengths that were finished are kept")
+    assert json.loads(Path("runs/bench/bench.json").read_text())["finished"] is False
+
+
+BAD_BENCHES = {
+    "an unknown name": ("blokwise", "command line: blokwise  VARIANT  unknown name 'blokwise'; known are auto, "),
+    "an unknown key": ("{scor: dot}", "command line: {scor: dot}  model.mixer.scor  unknown key  did you mean score?"),
+    "no number": ("--lengths=2x", "command line  lengths.0  must be a whole number, got '2x'"),
+    "no variant": ("--against=rows", "command line: --against rows  no variant with the label 'rows' takes part"),
+}
+
+
+@pytest.mark.parametrize(("argument", "message"), BAD_BENCHES.values(), ids=BAD_BENCHES)
+def test_a_mistake_in_a_bench_gets_one_message(argument: str, message: str) -> None:
+    assert complaint("bench", "dense", argument, status=2).startswith(message)
+    assert not Path("runs").exists()
 
 
 # Help.

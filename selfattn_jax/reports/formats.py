@@ -7,6 +7,7 @@ from typing import Any
 MISSING = "–"
 
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+FRACTIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def finite(number: Any) -> float | None:
@@ -71,6 +72,17 @@ def duration(seconds: Any) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def short_time(seconds: Any) -> str:
+    """A time that may be far below a second, with three digits: 45.1 µs, 1.23 ms, 12 s."""
+    value = finite(seconds)
+    if value is None:
+        return MISSING
+    for factor, unit in FRACTIONS:
+        if abs(value) >= 0.9995 * factor:
+            return f"{_three_digits(value / factor)} {unit}"
+    return f"{_three_digits(value)} s"
 
 
 def learning_rate(number: Any) -> str:

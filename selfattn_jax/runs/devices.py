@@ -20,3 +20,8 @@ def keep_compiled_programs() -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(home / "selfattn_jax" / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def leave_memory_to_others() -> None:
+    """Takes memory of an accelerator as it is needed, so that another library has some; before JAX first computes."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -70,3 +70,19 @@ def test_words():
     assert formats.listed(["a"]) == "a" and formats.listed(["a", "b", "c"]) == "a, b and c" and formats.listed([]) == ""
     assert formats.plain("two\nlines") == "two lines" and formats.plain(0.5) == "0.5"
     assert formats.finite(True) is None and formats.finite("3") is None and formats.finite(3) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (45.06e-6, "45.1 µs"),
+        (0.00123, "1.23 ms"),
+        (0.99951e-3, "1 ms"),
+        (12.0, "12 s"),
+        (3e-10, "3e-10 s"),
+        (0.0, "0 s"),
+        (None, "–"),
+    ],
+)
+def test_short_time(seconds: float | None, text: str):
+    assert formats.short_time(seconds) == text
