@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.choosing import Explanation, Implementation, attend_as, choose
+from selfattn_jax.choosing import Explanation, Implementation, Plan, choose
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.attend import Composition, Inspection, compose
 from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
@@ -99,14 +99,35 @@ def inspect(
     )
 
     choice = choose(implementation, context.composition, *_sizes(query, key), want)
-    attend = attend_as(choice)
+    if choice.implementation != "blockwise":
+        return _inspect_as(choice.plan, tuple(want), None, context, query, key, value, rng)
+    # Tiles are a loop, which is compiled even where nothing else is: once, and not at every call and in every layer.
+    # A rate of dropout that is a number must stay one.
+    rate = context.composition.dropout
+    rate = float(rate) if isinstance(rate, (int, float)) else None
+    return _inspect_compiled(choice.plan, tuple(want), rate, context, query, key, value, rng)
 
+
+def _inspect_as(
+    plan: Plan,
+    want: tuple[str, ...],
+    rate: float | None,
+    context: "LiftedContext",
+    query: Array,
+    key: Array,
+    value: Array,
+    rng: Array | None,
+) -> Inspection:
     def head(context: LiftedContext, query: Array, key: Array, value: Array, rng: Array | None) -> Inspection:
+        composition = context.composition if rate is None else context.composition._replace(dropout=rate)
         query_positions, key_positions = plain(context.query_positions), plain(context.key_positions)
-        return attend(query, key, value, context.composition, query_positions, key_positions, rng, want)
+        return plan.attend(query, key, value, composition, query_positions, key_positions, rng, want)
 
     out_axes = Inspection(1, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]
-    return lift(head, context, query, key, value, rng, out_axes=out_axes, at_once=choice.at_once)
+    return lift(head, context, query, key, value, rng, out_axes=out_axes, at_once=plan.at_once)
+
+
+_inspect_compiled = jax.jit(_inspect_as, static_argnums=(0, 1, 2))
 
 
 def explain(
@@ -246,16 +267,18 @@ def lift(
     if heads % groups:
         raise ValueError(f"key has G={groups} heads, which must divide query's H={heads}")
     shape = (sizes["B"], groups, heads // groups)
-    query = query.reshape(*query.shape[:2], *shape[1:], query.shape[-1])
+    # Heads go first, in one copy: a map over any other axis makes its own.
+    query, key, value = (jnp.moveaxis(array, 2, 1) for array in (query, key, value))
+    query = query.reshape(*shape, *query.shape[2:])
     rngs = None if rng is None else jax.random.split(rng, shape)
     context = jax.tree.map(lambda knob: _split_heads(knob, sizes, groups), context, is_leaf=is_lead)
     parts = _side_by_side(shape, at_once)
-    per_group = map_letter(head, "h", (1, None, None, 0), out_axes, at_once=parts[2])
-    per_example = map_letter(per_group, "G", (1, 1, 1, 0), out_axes, at_once=parts[1])
-    per_batch = map_letter(per_example, "B", (0, 0, 0, 0), jax.tree.map(lambda _: 0, out_axes), at_once=parts[0])
+    per_group = map_letter(head, "h", (0, None, None, 0), at_once=parts[2])
+    per_example = map_letter(per_group, "G", (0, 0, 0, 0), at_once=parts[1])
+    per_batch = map_letter(per_example, "B", (0, 0, 0, 0), at_once=parts[0])
     result = per_batch(context, query, key, value, rngs)
     merged = jax.tree.map(
-        lambda axis, part: jax.tree.map(lambda array: _merge_heads(array, axis + 1), part),
+        lambda axis, part: jax.tree.map(lambda array: jnp.moveaxis(_merge_heads(array), 1, axis + 1), part),
         out_axes,
         result,
         is_leaf=lambda axis: isinstance(axis, int),
@@ -275,57 +298,31 @@ def _side_by_side(shape: tuple[int, int, int], at_once: int | None) -> tuple[int
     return tuple(reversed(counts))
 
 
-def map_letter(
-    function: Callable, letter: str, in_axes: tuple, out_axes: Any, *, at_once: int | None = None
-) -> Callable:
+def map_letter(function: Callable, letter: str, in_axes: tuple, *, at_once: int | None = None) -> Callable:
     """`vmap` over one letter, which it takes off the array knobs that carry it; `at_once` of them, part after part."""
 
     def mapped(context: Any, *arrays: Array | None) -> Any:
         knobs, structure = jax.tree.flatten(context, is_leaf=is_lead)
+        given = [*knobs, *arrays]
         axes = [knob.letters.index(letter) if is_lead(knob) and letter in knob.letters else None for knob in knobs]
+        axes += [None if array is None else axis for array, axis in zip(arrays, in_axes, strict=True)]
+        moving = [
+            jnp.moveaxis(plain(array), axis, 0) for array, axis in zip(given, axes, strict=True) if axis is not None
+        ]
 
-        def inner(values: list, *arrays: Array | None) -> Any:
-            rest = [
-                Lead(value, knob.letters.replace(letter, "")) if is_lead(knob) else value
-                for knob, value in zip(knobs, values, strict=True)
-            ]
-            return function(structure.unflatten(rest), *arrays)
+        def one(parts: list) -> Any:
+            rest, found = iter(parts), list(given)
+            for at, axis in enumerate(axes):
+                if axis is not None:
+                    part, whole = next(rest), given[at]
+                    found[at] = Lead(part, whole.letters.replace(letter, "")) if is_lead(whole) else part
+            return function(structure.unflatten(found[: len(knobs)]), *found[len(knobs) :])
 
-        values = [knob.array if is_lead(knob) else knob for knob in knobs]
-        given, places = [*values, *arrays], [*axes, *in_axes]
-        size = next(array.shape[axis] for array, axis in zip(given, places, strict=True) if _is_mapped(array, axis))
-        if at_once is None or at_once >= size:
-            return jax.vmap(inner, in_axes=(axes, *in_axes), out_axes=out_axes)(values, *arrays)
-        count = len(values)
-        return _part_after_part(
-            lambda *given: inner(list(given[:count]), *given[count:]), given, places, out_axes, at_once
-        )
+        if at_once is None or at_once >= moving[0].shape[0]:
+            return jax.vmap(one)(moving)
+        return jax.lax.map(one, moving, batch_size=None if at_once == 1 else at_once)
 
     return mapped
-
-
-def _is_mapped(array: Any, axis: int | None) -> bool:
-    return axis is not None and array is not None
-
-
-def _part_after_part(function: Callable, given: list, axes: list, out_axes: Any, at_once: int) -> Any:
-    """What `vmap` returns, computed for `at_once` places at a time, so that their intermediate arrays stay small."""
-    moved = {
-        at: jnp.moveaxis(array, axis, 0)
-        for at, (array, axis) in enumerate(zip(given, axes, strict=True))
-        if _is_mapped(array, axis)
-    }
-
-    def one(part: dict) -> Any:
-        return function(*(part.get(at, array) for at, array in enumerate(given)))
-
-    result = jax.lax.map(one, moved, batch_size=None if at_once == 1 else at_once)
-    return jax.tree.map(
-        lambda axis, part: jax.tree.map(lambda array: jnp.moveaxis(array, 0, axis), part),
-        out_axes,
-        result,
-        is_leaf=lambda axis: isinstance(axis, int),
-    )
 
 
 def _split_heads(knob: Any, sizes: dict[str, int], groups: int) -> Any:
@@ -345,8 +342,9 @@ def _split_heads(knob: Any, sizes: dict[str, int], groups: int) -> Any:
     return Lead(array, knob.letters.replace("H", "Gh"))
 
 
-def _merge_heads(array: Array, axis: int) -> Array:
-    return array.reshape(*array.shape[:axis], array.shape[axis] * array.shape[axis + 1], *array.shape[axis + 2 :])
+def _merge_heads(array: Array) -> Array:
+    """[B,G,h,…] → [B,H,…]"""
+    return array.reshape(array.shape[0], array.shape[1] * array.shape[2], *array.shape[3:])
 
 
 def _check_ranks(query: Array, key: Array, value: Array) -> None:

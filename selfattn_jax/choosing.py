@@ -33,22 +33,37 @@ TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one l
 LARGE_BLOCK = 1024  # of one head, where no tile can be left out
 
 
+class Plan(NamedTuple):
+    """How an attention is computed; hashable, so that one compiled program serves all that are alike."""
+
+    implementation: str
+    block: int | None  # queries, and keys, of a tile; None = the form has none
+    at_once: int | None  # heads, of all examples, that are computed side by side; None = all
+
+    def attend(self, *arguments: Any) -> Inspection:
+        """The form itself, of one head; the arguments are those of `attend_composed`."""
+        blocks = {} if self.block is None else {"block": self.block}
+        return FORMS[self.implementation][0](*arguments, **blocks)
+
+    def __str__(self) -> str:
+        sizes = ((self.block, "tiles of {}"), (self.at_once, "{} heads at once"))
+        said = ", ".join(text.format(size) for size, text in sizes if size)
+        return f"{self.implementation} ({said})" if said else self.implementation
+
+
 class Explanation(NamedTuple):
     """Which form computes an attention, and why; printed, a line for the form and one for each reason."""
 
-    implementation: str
-    block: int | None  # queries, and keys, of a tile; None = the form's own
-    at_once: int | None  # heads, of all examples, that are computed side by side; None = all
+    plan: Plan
     reasons: dict[str, str]  # form → why it was taken, or not
 
+    @property
+    def implementation(self) -> str:
+        """The form."""
+        return self.plan.implementation
+
     def __str__(self) -> str:
-        sizes = [
-            f"tiles of {self.block}" if self.block else "",
-            f"{self.at_once} heads at once" if self.at_once else "",
-        ]
-        said = ", ".join(size for size in sizes if size)
-        lines = [f"{self.implementation}{f' ({said})' if said else ''}"]
-        return "\n".join(lines + [f"  {form}: {reason}" for form, reason in self.reasons.items()])
+        return "\n".join([str(self.plan), *(f"  {form}: {reason}" for form, reason in self.reasons.items())])
 
 
 _collected: ContextVar[list[Explanation] | None] = ContextVar("_collected", default=None)
@@ -93,8 +108,7 @@ def choose(
         form, reasons = implementation, {implementation: "asked for"}
     else:
         form, reasons = _automatic(composition, heads, queries, keys, want, cpu=cpu)
-    block, at_once = _pieces(form, composition, heads, queries, keys, cpu=cpu)
-    explanation = Explanation(form, block, at_once, reasons)
+    explanation = Explanation(_plan(form, composition, heads, queries, keys, cpu=cpu), reasons)
     collected = _collected.get()
     if collected is not None:
         collected.append(explanation)
@@ -121,28 +135,13 @@ def _automatic(
     return "rows", {**reasons, "rows": f"{sizes} are many: a block of rows at a time", "dense": "would hold all pairs"}
 
 
-def _pieces(
-    form: str, composition: Composition, heads: int, queries: int, keys: int, *, cpu: bool
-) -> tuple[int | None, int | None]:
-    """The side of a tile, and how many heads are computed side by side."""
+def _plan(form: str, composition: Composition, heads: int, queries: int, keys: int, *, cpu: bool) -> Plan:
+    """A form with the side of its tiles, and how many heads it computes side by side."""
     if form != "blockwise":
-        return None, None
+        return Plan(form, None, None)
     # A tile that a mask may empty is better small; one that has to be computed anyway is better large.
-    usual = blockwise.BLOCK
-    large = cpu and composition.mask is None and min(queries, keys) >= LARGE_BLOCK and usual < LARGE_BLOCK
-    block = LARGE_BLOCK if large else None
-    tile = min(block or usual, max(queries, 1)) * min(block or usual, max(keys, 1))
-    most = max(TILE // 2 // tile, TILE // max(tile, usual**2), 1) if cpu else max(MANY_IN_ALL // tile, 1)
-    return block, None if most >= heads else most
-
-
-def attend_as(explanation: Explanation) -> Callable[..., Inspection]:
-    """The function of one head that an explanation stands for; its arguments are those of `attend_composed`."""
-    attend = FORMS[explanation.implementation][0]
-    if explanation.block is None:
-        return attend
-
-    def with_blocks(*arguments: Any) -> Inspection:
-        return attend(*arguments, block=explanation.block)
-
-    return with_blocks
+    large = cpu and composition.mask is None and min(queries, keys) >= LARGE_BLOCK
+    block = LARGE_BLOCK if large else blockwise.BLOCK
+    tile = min(block, max(queries, 1)) * min(block, max(keys, 1))
+    most = max(TILE // 2 // tile, TILE // max(tile, blockwise.BLOCK**2), 1) if cpu else max(MANY_IN_ALL // tile, 1)
+    return Plan(form, block, None if most >= heads else most)

@@ -85,7 +85,7 @@ def talking_attention(
         query, key, value = query[None], key[None], value[None]
     check_shapes(query=(query, "BTHK"), key=(key, "BSGK"), value=(value, "BSGV"))
     rngs = None if rng is None else jax.random.split(rng, query.shape[0])
-    seen = map_letter(sequence, "B", (0, 0, 0, 0), 0)(talk, query, key, value, rngs)
+    seen = map_letter(sequence, "B", (0, 0, 0, 0))(talk, query, key, value, rngs)
     return seen if batched else jax.tree.map(lambda array: array[0], seen)
 
 

@@ -44,12 +44,15 @@ def _jvp(primals: tuple, tangents: tuple) -> tuple:
     return primals[0], tangent if type(tangent) is ad.Zero else _tangent.bind(tangent)
 
 
-for _primitive in (_guarded, _tangent):
-    _primitive.def_abstract_eval(_same)
-    batching.primitive_batchers[_primitive] = lambda arrays, axes, own=_primitive: (own.bind(arrays[0]), axes[0])
+_guarded.def_abstract_eval(_same)
 _guarded.def_impl(_same)
-_tangent.def_impl(_refuse)
 mlir.register_lowering(_guarded, lambda _, array: [array])
-mlir.register_lowering(_tangent, _refuse)
+batching.primitive_batchers[_guarded] = lambda arrays, axes: (_guarded.bind(arrays[0]), axes[0])
 ad.primitive_jvps[_guarded] = _jvp
+
+# Whoever evaluates, compiles or maps a tangent goes forward; a gradient transposes it before any of these.
+_tangent.def_abstract_eval(_same)
+_tangent.def_impl(_refuse)
+mlir.register_lowering(_tangent, _refuse)
+batching.primitive_batchers[_tangent] = _refuse
 ad.deflinear2(_tangent, lambda cotangent, _: [cotangent])

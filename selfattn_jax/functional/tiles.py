@@ -104,12 +104,12 @@ def _is_float(leaf: Any) -> bool:
 
 def part(array: Array, *places: Array) -> Array:
     """A tile's part of a cut array."""
-    return array.at[places].get(mode="promise_in_bounds") if places else array
+    return array.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False) if places else array
 
 
 def replaced(array: Array, places: tuple[Array, ...], value: Array) -> Array:
     """A cut array with a tile's part replaced; the promise spares a check of the place that costs a pass."""
-    return array.at[places].set(value, mode="promise_in_bounds") if places else value
+    return array.at[places].set(value, mode="promise_in_bounds", wrap_negative_indices=False) if places else value
 
 
 class Floats(NamedTuple):
@@ -213,8 +213,12 @@ class Tile:
             return jnp.ones(shape, bool)
 
         def looked_at() -> Array:
-            inside = (self.rows < self.tiles.queries)[:, None] & (self.columns < self.tiles.keys)[None, :]
-            return mask_of(composition, **self.places) & inside
+            mask = mask_of(composition, **self.places)
+            if self.tiles.queries % self.tiles.rows:
+                mask &= (self.rows < self.tiles.queries)[:, None]
+            if self.tiles.keys % self.tiles.columns:
+                mask &= (self.columns < self.tiles.keys)[None, :]
+            return mask
 
         return jax.lax.cond(self.full, lambda: jnp.ones(shape, bool), looked_at)
 
