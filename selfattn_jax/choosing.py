@@ -46,8 +46,8 @@ class Plan(NamedTuple):
         return FORMS[self.implementation][0](*arguments, **blocks)
 
     def __str__(self) -> str:
-        sizes = ((self.block, "tiles of {}"), (self.at_once, "{} heads at once"))
-        said = ", ".join(text.format(size) for size, text in sizes if size)
+        heads = f"{self.at_once} head{'s' if self.at_once != 1 else ''} at once"
+        said = ", ".join(([f"tiles of {self.block}"] if self.block else []) + ([heads] if self.at_once else []))
         return f"{self.implementation} ({said})" if said else self.implementation
 
 

@@ -14,6 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 if TYPE_CHECKING:  # what takes long to import, a command imports when it runs
+    from selfattn_jax.choosing import Explanation
     from selfattn_jax.config.schema import Config
 
 OVERRIDES = typer.Argument(
@@ -175,8 +176,9 @@ def show(
 ) -> None:
     """Show what a config means and what it costs, without training.
 
-    Prints every key with its default written out, then the parameters, operations and bytes of the model, and how many
-    runs the config makes. What goes into a file or a pipe is a config itself, the costs are comments in it.
+    Prints every key with its default written out, then the parameters, operations and bytes of the model, how many runs
+    the config makes, and which form computes its attention, and why. What goes into a file or a pipe is a config
+    itself, the costs are comments in it.
 
         selfattn show configs/recall/small.yaml model.width=64
         selfattn show configs/recall/small.yaml model.width=64 > wide.yaml
@@ -184,12 +186,12 @@ def show(
     with _plain_errors():
         from selfattn_jax.config import to_yaml
         from selfattn_jax.config.loading import load, located
-        from selfattn_jax.costs import model_costs
+        from selfattn_jax.costs import forms, model_costs
 
         loaded, document = load(config, overrides or [])
         with located(document):
-            costs = model_costs(loaded)
-        text, lines = to_yaml(loaded.resolved()), _cost_lines(loaded, costs)
+            costs, found = model_costs(loaded), forms(loaded)
+        text, lines = to_yaml(loaded.resolved()), _cost_lines(loaded, costs, found)
         if console.is_terminal:
             table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
             for line in lines.items():
@@ -199,17 +201,20 @@ def show(
             typer.echo("\n".join([text, *(f"# {name:<11}  {cost}" for name, cost in lines.items())]))
 
 
-def _cost_lines(config: "Config", costs: dict[str, Any]) -> dict[str, str]:
+def _cost_lines(config: "Config", costs: dict[str, Any], forms: list["Explanation"]) -> dict[str, str]:
     """What `show` says of a config's costs, by the name of each."""
     from selfattn_jax.reports.formats import quantity
     from selfattn_jax.runs.engine import runs_of
 
+    # Layers are mostly alike: what is the same is said once.
+    said = {f"{form.plan}: {form.reasons[form.implementation]}": None for form in forms}
     return {
         "parameters": f"{costs['parameters']:,}",
         "forward": f"{quantity(costs['forward_flops'], 'FLOP')} per sequence",
         "state": f"{quantity(costs['state_bytes'], 'B')} per run: parameters and AdamW's two moments",
         "activations": f"at most {quantity(costs['activation_bytes'], 'B')} per training batch",
         "runs": f"{len(runs_of(config))}, {config.training.steps} steps each",
+        **({"attention": "; ".join(said)} if said else {}),
     }
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.extend import core
 
 from selfattn_jax.build import abstract_encoder, make_task
+from selfattn_jax.choosing import Explanation, explanations
 from selfattn_jax.config.schema import Config
 
 # Primitives that move, compare or choose numbers without computing any.
@@ -103,6 +104,24 @@ def model_costs(config: Config) -> dict[str, int]:
         "state_bytes": 3 * 4 * parameters,
         "activation_bytes": config.training.batch * _bytes(jaxpr.jaxpr),
     }
+
+
+def forms(config: Config) -> list[Explanation]:
+    """Which form every attention of a config's model takes on a training batch, and why, layer by layer.
+
+    Args:
+      config: of the experiment.
+    Returns: the explanations; none for a layer whose mixer is not an attention.
+    Raises: ConfigError for what cannot work.
+    """
+    task = make_task(config)
+    structure, state = nnx.split(abstract_encoder(config, task))
+    batch = config.training.batch
+    features = () if task.features is None else (task.features,)
+    inputs = jax.ShapeDtypeStruct((batch, task.length, *features), jnp.int32 if not features else jnp.float32)
+    with explanations() as found:
+        jax.eval_shape(lambda state, inputs: nnx.merge(structure, state)(inputs), state, inputs)
+    return found
 
 
 def _bytes(jaxpr: core.Jaxpr) -> int:

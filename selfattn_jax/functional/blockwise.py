@@ -52,7 +52,8 @@ def attend_by_blocks(
     default = query_positions is None and key_positions is None
     # The rate is known, and is no knob that is differentiated.
     rate, composition = float(composition.dropout), composition._replace(dropout=0)
-    tiles = Tiles.of(composition, query.shape[0], key.shape[0], block or BLOCK, default=default, rate=rate)
+    sizes = query.shape[0], key.shape[0], block or BLOCK
+    tiles = Tiles.of(composition, *sizes, default=default, rate=rate, dtype=query.dtype)
     fixed = Fixed.of(composition, positions, tiles, rng)
     if composition.mask is not None:
         fixed = _survey(tiles, fixed)

@@ -28,10 +28,19 @@ class Tiles(NamedTuple):
     axes: tuple[str, ...]  # of its leaves: the letters T and S of an array knob
     floating: tuple[bool, ...]  # which of its leaves are differentiated
     rate: float  # of dropout
+    dtype: Any  # of queries and keys, as a score gets them
 
     @classmethod
     def of(
-        cls, composition: Composition, queries: int, keys: int, block: int, *, default: bool, rate: float
+        cls,
+        composition: Composition,
+        queries: int,
+        keys: int,
+        block: int,
+        *,
+        default: bool,
+        rate: float = 0.0,
+        dtype: Any = jnp.float32,
     ) -> "Tiles":
         """Lays out the tiles; `default` says that positions are 0, 1, 2 …, so that a mask's tiles can be classified."""
         rows, columns = min(block, max(queries, 1)), min(block, max(keys, 1))
@@ -49,7 +58,7 @@ class Tiles(NamedTuple):
         leaves, structure = jax.tree.flatten(composition, is_leaf=is_lead)
         axes = tuple(leaf.letters if is_lead(leaf) else "" for leaf in leaves)
         floating = tuple(_is_float(leaf.array if is_lead(leaf) else leaf) for leaf in leaves)
-        return cls(queries, keys, rows, columns, tuple(visited), structure, axes, floating, rate)
+        return cls(queries, keys, rows, columns, tuple(visited), structure, axes, floating, rate, dtype)
 
     def cut(self, array: Array, letters: str) -> Array:
         """An array with leading axes T, S, in any order, as [n,m,…] tiles of [t,s,…]: what overhangs is repeated."""
@@ -235,7 +244,8 @@ class Tile:
         return drop(weights, self.fixed.rng, self.rows, self.columns, self.tiles.rate)
 
     def score(self, knobs: tuple, query: Array, key: Array) -> Array:
-        """The score alone, before what is done to it."""
+        """The score alone, before what is done to it; it gets queries and keys as narrow as they were given."""
+        query, key = query.astype(self.tiles.dtype), key.astype(self.tiles.dtype)
         return call(self.composition(knobs).score, "score", query=query, key=key, **self.places)
 
     def terms(self, knobs: tuple, scores: Array, query: Array, key: Array, mask: Array) -> Array:

@@ -218,6 +218,27 @@ def test_forward_mode_is_refused():
         jax.jvp(lambda query: attend_by_blocks(query, KEY, VALUE, composition).output, (QUERY,), (QUERY,))
 
 
+def test_forward_mode_is_refused_under_jit_and_lifted_too():
+    arrays = [array[:, None] for array in (QUERY, KEY, VALUE)]
+
+    def attend(query):
+        return sa.attention(query, *arrays[1:], implementation="blockwise")
+
+    with pytest.raises(NotImplementedError, match="take the rows form"):
+        jax.jit(lambda query: jax.jvp(attend, (query,), (query,)))(arrays[0])
+    with pytest.raises(NotImplementedError, match="take the rows form"):
+        jax.jacfwd(attend)(arrays[0])
+
+
+@pytest.mark.slow
+def test_second_derivatives_through_the_gradient_are_those_of_the_dense_form():
+    def hessian(form):
+        return jax.hessian(lambda query: jnp.sum(jnp.sin(form(query, KEY[:5], VALUE[:5], compose()).output)))(QUERY[:3])
+
+    tiled = hessian(functools.partial(attend_by_blocks, block=2))
+    assert_allclose(tiled, hessian(attend_composed), rtol=0, atol=3e-6)
+
+
 def test_a_block_of_nothing_is_refused():
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         attend_by_blocks(QUERY, KEY, VALUE, compose(), block=0)
@@ -241,7 +262,7 @@ def test_a_tile_is_classified_as_its_pairs_are(entry):
 
 def visited(mask, length, block=64):
     composition = compose(mask=mask)
-    return Tiles.of(composition, length, length, block, default=True, rate=0.0).visited
+    return Tiles.of(composition, length, length, block, default=True).visited
 
 
 def test_empty_tiles_are_not_visited():
