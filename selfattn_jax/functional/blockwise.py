@@ -40,8 +40,7 @@ def attend_by_blocks(
       The other arguments are those of `inspect`.
 
     Returns: an Inspection, equal to the dense one up to rounding.
-    Raises: NotImplementedError that says what cannot be computed by tiles, or that forward-mode derivatives were asked
-      for; and as `inspect`.
+    Raises: NotImplementedError for what cannot be computed by tiles and for forward-mode derivatives; as `inspect`.
     """
     reasons = why_not(composition, want)
     if reasons:
