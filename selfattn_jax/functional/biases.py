@@ -64,6 +64,7 @@ def t5(
     References: Raffel et al. 2019, arXiv:1910.10683.
     """
     check_shapes(table=(table, "P"))
+    table = jnp.asarray(table)  # one of NumPy cannot be looked up in at traced places
 
     def looked_up(offset: Array) -> Array:
         return table[t5_buckets(offset, table.shape[0], bidirectional, maximum_distance)]
