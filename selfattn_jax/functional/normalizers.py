@@ -101,7 +101,7 @@ def streaming(normalizer: Callable) -> Literal["exponential", "rectified", "poin
     """How a normaliser can be computed a part of a row at a time; None = it needs the whole row."""
     if normalizer in _EXPONENTS:
         return "exponential"
-    if normalizer is softpick:
+    if shares(normalizer) is not None:
         return "rectified"
     return "pointwise" if normalizer in _POINTWISE else None
 
