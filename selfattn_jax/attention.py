@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from selfattn_jax.choosing import Explanation, Implementation, Plan, choose
 from selfattn_jax.functional import masks
 from selfattn_jax.functional.attend import Composition, Inspection, compose
-from selfattn_jax.functional.bind import Lead, bind, is_lead, lead
+from selfattn_jax.functional.bind import Bound, Lead, bind, is_lead, lead, signature_of
 from selfattn_jax.functional.masks import Mask, as_mask
 from selfattn_jax.shapes import Array, check_shapes
 
@@ -199,28 +199,34 @@ def mix(
     value: Array,
     *,
     key_mask: Array | None = None,
-    causal: bool = False,
+    causal: bool | None = None,
+    rng: Array | None = None,
 ) -> Array:
     """Lifts a mixer of one head and one sequence over heads and batch.
 
     Args:
-      mixer: a function or piece of query [T,K], key [S,K], value [S,V] and the knobs causal and key_mask; → [T,V].
+      mixer: a function or piece of query [T,K], key [S,K], value [S,V]; → [T,V].
       query: [B,T,H,K] or [T,H,K].  key: [B,S,G,K] or [S,G,K].  value: [B,S,G,V] or [S,G,V].
-      key_mask: [B,S] or [S] bool, True = may be attended to.
-      causal: whether a query sees its past alone.
+      key_mask: [B,S] or [S] bool, True = may be attended to; for a mixer that has that knob.
+      causal: whether a query sees its past alone, for a mixer that has that knob; None = its default.
+      rng: a typed key, split over examples and heads, for a mixer that draws; None = it draws nothing.
 
     Returns: [B,T,H,V] or [T,H,V].
+    Raises: ValueError for a key_mask or causality that the mixer has no knob for.
     """
+    situated = _situated(mixer, causal)
+    draws = rng if "rng" in signature_of(situated.function).knobs else None
 
     def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
         mixer, key_mask = context
-        return bind(mixer, causal=causal, key_mask=plain(key_mask))(query, key, value)
+        drawn = {} if rng is None else {"rng": rng}
+        return bind(mixer, **_hidden(mixer, plain(key_mask)), **drawn)(query, key, value)
 
-    return lift(head, (bind(mixer), _by_example(key_mask)), query, key, value, None, out_axes=1)
+    return lift(head, (situated, _by_example(key_mask)), query, key, value, draws, out_axes=1)
 
 
 def mix_weights(
-    weights: Callable, query: Array, key: Array, *, key_mask: Array | None = None, causal: bool = False
+    weights: Callable, query: Array, key: Array, *, key_mask: Array | None = None, causal: bool | None = None
 ) -> Array:
     """Lifts a mixer's effective attention matrix over heads and batch; the arguments are those of `mix`.
 
@@ -229,9 +235,55 @@ def mix_weights(
 
     def head(context: tuple, query: Array, key: Array, value: Array, rng: Array | None) -> Array:
         weights, key_mask = context
-        return bind(weights, causal=causal, key_mask=plain(key_mask))(query, key)
+        return bind(weights, **_hidden(weights, plain(key_mask)))(query, key)
 
-    return lift(head, (bind(weights), _by_example(key_mask)), query, key, key, None, out_axes=0)
+    return lift(head, (_situated(weights, causal), _by_example(key_mask)), query, key, key, None, out_axes=0)
+
+
+def mix_vectors(mixer: Callable, inputs: Array, *, key_mask: Array | None = None, causal: bool | None = None) -> Array:
+    """Lifts a mixer of the vectors of one sequence over the batch.
+
+    Args:
+      mixer: a function or piece of inputs [T,D]; → [T,D].
+      inputs: [B,T,D] or [T,D].
+      key_mask: [B,T] or [T] bool, True where a position holds data; for a mixer that has that knob.
+      causal: as for `mix`.
+
+    Returns: [B,T,D] or [T,D].
+    Raises: ValueError for a key_mask or causality that the mixer has no knob for.
+    """
+    situated = _situated(mixer, causal)
+
+    def sequence(inputs: Array, key_mask: Array | None) -> Array:
+        return bind(situated, **_hidden(situated, key_mask))(inputs)
+
+    if inputs.ndim == 2:
+        return sequence(inputs, key_mask)
+    if key_mask is not None:
+        key_mask = jnp.broadcast_to(key_mask, inputs.shape[:2])
+    return jax.vmap(sequence)(inputs, key_mask)
+
+
+def _situated(mixer: Callable, causal: bool | None) -> Bound:
+    """A mixer that has been told about causality, if it asks."""
+    bound = bind(mixer)
+    if causal is None:
+        return bound
+    if "causal" not in signature_of(bound.function).knobs:
+        raise ValueError(f"{bound.__name__} is causal, or not, by nature: leave causal out")
+    return bind(bound, causal=causal)
+
+
+def _hidden(mixer: Bound, key_mask: Array | None) -> dict[str, Array]:
+    """The knob that hides keys, if any are hidden."""
+    if key_mask is None:
+        return {}
+    if "key_mask" not in signature_of(mixer.function).knobs:
+        raise ValueError(
+            f"{mixer.__name__} cannot hide positions, and a key_mask was given: take sequences without padding, or "
+            "another mixer"
+        )
+    return {"key_mask": key_mask}
 
 
 def lift(

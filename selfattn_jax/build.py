@@ -12,12 +12,22 @@ from flax import nnx
 from selfattn_jax import catalogue
 from selfattn_jax.catalogue import SIZES
 from selfattn_jax.config.errors import ConfigError, Problem
-from selfattn_jax.config.schema import AllMask, AnyMask, AttentionConfig, Config, ModelConfig, NotMask, TrainingConfig
+from selfattn_jax.config.schema import (
+    AllMask,
+    AnyMask,
+    AttentionConfig,
+    Config,
+    ModelConfig,
+    NotMask,
+    ParallelMixers,
+    TrainingConfig,
+)
 from selfattn_jax.functional.bind import bind
 from selfattn_jax.heads import Heads
 from selfattn_jax.modules import masks
 from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention, as_module
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
+from selfattn_jax.modules.vectors import OnValues, Parallel, VectorLayer, VectorMixer
 from selfattn_jax.shapes import Array
 from selfattn_jax.tasks import Task
 
@@ -109,7 +119,7 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     pre = model.block.placement == "pre"
     return Encoder(
         model.width,
-        [_block(model, heads, sizes, depth, rngs) for depth in range(1, model.layers + 1)],
+        [_block(model, mixer, heads, sizes, depth, rngs) for depth, mixer in enumerate(model.mixers, start=1)],
         vocabulary=task.vocabulary,
         features=task.features,
         outputs=task.outputs,
@@ -132,21 +142,16 @@ def abstract_encoder(config: Config, task: Task) -> Encoder:
     encoder = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0)))
 
     def call(encoder: Encoder) -> Array:
-        example = task.sample(jax.random.key(0))
-        return encoder(example.inputs[None], key_mask=example.key_mask[None])
+        example = jax.tree.map(lambda leaf: leaf[None], task.sample(jax.random.key(0)))
+        return encoder(example.inputs, key_mask=task.key_mask(example))
 
     with _at("model"):
         nnx.eval_shape(call, encoder)
     return encoder
 
 
-def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, depth: int, rngs: nnx.Rngs) -> Block:
-    with _at("model.mixer"):
-        mixer = make_mixer(model.mixer, sizes._asdict(), rngs)
-    structure = catalogue.in_slot("heads")[model.heads.name]
-    with _at("model.heads"):
-        layer = structure.layer or SelfAttention
-        attention = layer(model.width, heads, mixer, causal=sizes.causal, depth=depth, rngs=rngs)
+def _block(model: ModelConfig, mixer: Any, heads: Heads, sizes: _Sizes, depth: int, rngs: nnx.Rngs) -> Block:
+    layer = _layer(model, mixer, heads, sizes, depth, rngs)
     hidden = model.width * model.block.expansion
     mlp = None
     if model.block.mlp == "swiglu":
@@ -154,25 +159,84 @@ def _block(model: ModelConfig, heads: Heads, sizes: _Sizes, depth: int, rngs: nn
     elif model.block.mlp != "none":
         mlp = Mlp(model.width, hidden, activation=ACTIVATIONS[model.block.mlp], rngs=rngs)
     norm, placement = NORMS[model.block.norm], model.block.placement
-    return Block(model.width, attention, mlp, norm=norm, placement=placement, rngs=rngs)
+    return Block(model.width, layer, mlp, norm=norm, placement=placement, rngs=rngs)
 
 
-def make_mixer(config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention | Mixer:
-    """The mixer that a config names.
+def _layer(
+    model: ModelConfig, mixer: Any, heads: Heads, sizes: _Sizes, depth: int, rngs: nnx.Rngs
+) -> SelfAttention | VectorLayer:
+    """What mixes positions in one block: heads around a mixer, or a mixer of vectors by itself."""
+    place = "model.mixer" if isinstance(model.layers, int) else f"model.layers.{depth - 1}"
+    if takes_vectors(mixer):
+        with _at(place):
+            made = make_vector_mixer(mixer, sizes._asdict(), rngs)
+            projects = catalogue.in_slot("mixer")[mixer.name].projects
+            return VectorLayer(model.width, made, causal=sizes.causal, projects=projects, rngs=rngs)
+    with _at(place):
+        made = make_mixer(mixer, sizes._asdict(), rngs)
+    structure = catalogue.in_slot("heads")[model.heads.name]
+    with _at("model.heads"):
+        layer = structure.layer or SelfAttention
+        return layer(model.width, heads, made, causal=sizes.causal, depth=depth, rngs=rngs)
+
+
+def takes_vectors(config: Any) -> bool:
+    """Whether the mixer that a config names is one of vectors, without queries and keys."""
+    return not isinstance(config, ParallelMixers) and catalogue.in_slot("mixer")[config.name].takes == "vectors"
+
+
+def make_vector_mixer(config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> VectorMixer:
+    """The mixer of vectors that a config names.
+
+    Args: those of `make_mixer`.
+    Returns: the mixer.
+    Raises: ValueError when it cannot do what the model wants of it.
+    """
+    entry = _able(config, sizes)
+    return VectorMixer(make("mixer", config, sizes, rngs), causal=not entry.both_ways)
+
+
+def make_mixer(config: Any, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention | Mixer | OnValues | Parallel:
+    """The mixer that a config names, as one of heads.
 
     Args:
-      config: an AttentionConfig, or the config of another mixer.
+      config: an AttentionConfig, the config of another mixer, or several in parallel.
       sizes: of the model, by the names in `catalogue.SIZES`.
       rngs: for the parameters.
-    Returns: an `Attention` or a `Mixer`.
+    Returns: the mixer; one of vectors mixes the values of its heads.
     Raises: ValueError when the mixer cannot do what the model wants of it.
+    """
+    if isinstance(config, ParallelMixers):
+        return _parallel(config, sizes, rngs)
+    entry = _able(config, sizes)
+    if isinstance(config, AttentionConfig):
+        return _attention(config, sizes, rngs)
+    if entry.takes == "vectors":
+        of_values = {**sizes, "width": sizes["heads"] * sizes["value_width"]}
+        return OnValues(make_vector_mixer(config, of_values, rngs))
+    return Mixer(make("mixer", config, sizes, rngs), entry.weights, causal=not entry.both_ways)
+
+
+def _parallel(config: ParallelMixers, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Parallel:
+    count = len(config.parallel)
+    for name in ("heads", "groups"):
+        if sizes[name] % count:
+            raise ValueError(f"{count} mixers in parallel must divide the {name}, got {name}={sizes[name]}")
+    share = {**sizes, "heads": sizes["heads"] // count, "groups": sizes["groups"] // count}
+    return Parallel([make_mixer(mixer, share, rngs) for mixer in config.parallel])
+
+
+def _able(config: Any, sizes: Mapping[str, Any]) -> catalogue.Entry:
+    """The entry of a mixer, if it can be as causal as the model is.
+
+    Raises: ValueError that says what to do.
     """
     entry = catalogue.in_slot("mixer")[config.name]
     if sizes["causal"] and not entry.causal:
         raise ValueError(f"{entry.name} cannot be causal: set model.causal to false, or take another mixer")
-    if isinstance(config, AttentionConfig):
-        return _attention(config, sizes, rngs)
-    return Mixer(make("mixer", config, sizes, rngs), entry.weights)
+    if not sizes["causal"] and not entry.both_ways:
+        raise ValueError(f"{entry.name} is causal by nature: set model.causal to true, or take another mixer")
+    return entry
 
 
 def _attention(config: AttentionConfig, sizes: Mapping[str, Any], rngs: nnx.Rngs) -> Attention:

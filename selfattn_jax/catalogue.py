@@ -71,7 +71,10 @@ class Entry:
       cost: time per head and sequence, in the letters of `shapes`.
       acts_on: what it changes, where its kind does not say it: what an entry of kind positions changes.
       causal: whether it can be made causal.
+      both_ways: whether it can see what comes later; what cannot is causal by nature.
       mask: which masks a mixer honours: none, key (padding) or arbitrary.
+      square: whether a mixer's queries and keys must be of one sequence.
+      elementwise: whether a mixer multiplies query, key and value number by number, so that K must be V.
       positional: whether the order of the keys matters to it.
       smooth: whether its gradients are continuous.
       learns: whether its module has parameters.
@@ -82,6 +85,10 @@ class Entry:
       surrogate: the function whose derivative it has, where that is not its own.
       layer: the module of a head structure; None = `modules.SelfAttention`.
       weights: a mixer's effective attention matrix.
+      steps: what a recurrence is by definition, one position after another: (output, final state).
+      chunks: the same in its fast form, with the final state.
+      memory: of a mixer, what it holds beside its inputs per head and sequence, in the same letters.
+      projects: whether a mixer of vectors is placed between projections, having no matrix of its own.
       example: values for the knobs without a default, for the exams and the docs.
     """
 
@@ -92,7 +99,10 @@ class Entry:
     cost: str = "T·S"
     acts_on: ActsOn | None = None
     causal: bool = True
+    both_ways: bool = True
     mask: Literal["none", "key", "arbitrary"] = "arbitrary"
+    square: bool = False
+    elementwise: bool = False
     positional: bool = False
     smooth: bool = True
     learns: bool = False
@@ -102,6 +112,10 @@ class Entry:
     surrogate: Callable | None = None
     layer: Callable | None = None
     weights: Callable | None = None
+    steps: Callable | None = None
+    chunks: Callable | None = None
+    memory: str = ""
+    projects: bool = False
     example: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -128,6 +142,16 @@ class Entry:
     def stochastic(self) -> bool:
         """Whether it draws random numbers (beside dropout, which every composition may have)."""
         return bool({"uniform", "rng"} & set(signature_of(self.function).needs))
+
+    @property
+    def takes(self) -> Literal["heads", "vectors"]:
+        """What a mixer is a function of: query, key and value of a head, or the vectors [T,D] of a sequence."""
+        return "vectors" if next(iter(inspect.signature(self.function).parameters)) == "inputs" else "heads"
+
+    @property
+    def state(self) -> bool:
+        """Whether it can hand its state on to the next part of a sequence."""
+        return self.steps is not None
 
     @property
     def maker(self) -> Callable:

@@ -8,7 +8,7 @@ import inspect
 import types
 import typing
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import jax
 from annotated_types import Ge, Lt
@@ -22,6 +22,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     Tag,
     create_model,
+    model_validator,
 )
 from pydantic_core import CoreSchema
 
@@ -147,6 +148,23 @@ MaskConfig = Annotated[
 ]
 
 
+class ParallelMixers(Strict):
+    """Several mixers side by side, each with its share of the heads."""
+
+    parallel: "Annotated[tuple[MixerConfig, ...], _A_LIST, AfterValidator(_filled)]"
+
+
+def _mixer_form(value: Any) -> str:
+    keys = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, BaseModel) else {}
+    return "parallel" if "parallel" in keys else "name"
+
+
+MixerConfig = Annotated[
+    Annotated[ParallelMixers, Tag("parallel")] | Annotated[Any, Piece("mixer", default="attention"), Tag("name")],
+    Discriminator(_mixer_form),
+]
+
+
 class AttentionConfig(Strict):
     """The composition: a piece per slot, in the order in which they act."""
 
@@ -176,14 +194,25 @@ class ModelConfig(Strict):
     """The encoder."""
 
     width: PositiveInt = 64
-    layers: PositiveInt = 2
+    layers: PositiveInt | Annotated[tuple[MixerConfig, ...], _A_LIST, AfterValidator(_filled)] = 2
     causal: bool | None = None
     positions: Annotated[Any, Piece("positions")] | None = None
     position_ids: Annotated[Any, Piece("position_ids")] | None = None
     heads: Annotated[Any, Piece("heads", default="multi_head")] = "multi_head"
     block: BlockConfig = BlockConfig()
     pool: Pool = "mean"
-    mixer: Annotated[Any, Piece("mixer", default="attention")] = "attention"
+    mixer: MixerConfig = "attention"
+
+    @model_validator(mode="after")
+    def _one_list_of_mixers(self) -> Self:
+        if not isinstance(self.layers, int) and self.mixer != AttentionConfig():
+            raise ValueError("layers names the mixer of every layer: leave mixer out, or make layers a number")
+        return self
+
+    @property
+    def mixers(self) -> tuple:
+        """The mixer of every layer: `layers` names them, or says how often `mixer` comes."""
+        return (self.mixer,) * self.layers if isinstance(self.layers, int) else self.layers
 
 
 class TrainingConfig(Strict):

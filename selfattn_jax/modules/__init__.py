@@ -1,8 +1,9 @@
 """Flax NNX modules: parameters around the functions."""
 
-from selfattn_jax.modules import heads, masks, pieces, positions
+from selfattn_jax.modules import heads, masks, mixers, pieces, positions
 from selfattn_jax.modules.attention import Attention, CrossAttention, Mixer, SelfAttention
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
+from selfattn_jax.modules.vectors import OnValues, Parallel, VectorLayer, VectorMixer
 
 __all__ = [
     "Attention",
@@ -12,9 +13,14 @@ __all__ = [
     "GatedMlp",
     "Mixer",
     "Mlp",
+    "OnValues",
+    "Parallel",
     "SelfAttention",
+    "VectorLayer",
+    "VectorMixer",
     "heads",
     "masks",
+    "mixers",
     "pieces",
     "positions",
 ]

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,6 +22,38 @@ from selfattn_jax.shapes import Array
 
 Piece = Callable | nnx.Module
 Positions = Array | tuple[Array | None, Array | None] | None  # of queries and keys alike, or of each
+
+
+class HeadMixer(Protocol):
+    """What mixes positions by query, key and value of every head."""
+
+    def __call__(
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        *,
+        causal: bool = False,
+        key_mask: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
+        rng: Array | None = None,
+    ) -> Array:
+        """query [B,T,H,K], key [B,S,G,K], value [B,S,G,V] → [B,T,H,V]."""
+        ...
+
+    def weights(
+        self,
+        query: Array,
+        key: Array,
+        *,
+        causal: bool = False,
+        key_mask: Array | None = None,
+        positions: Positions = None,
+        inputs: Array | None = None,
+    ) -> Array | None:
+        """The (effective) attention weights [B,H,T,S], or None."""
+        ...
 
 
 def as_module(piece: Piece) -> nnx.Module:
@@ -67,13 +99,7 @@ class Attention(nnx.Module):
         """
 
         def bound(module: Callable) -> Bound:
-            if "inputs" not in signature_of(type(module).__call__).needs:
-                return module()
-            if inputs is None:
-                raise ValueError(
-                    f"{type(module).__name__} computes its piece from the inputs of a self-attention layer"
-                )
-            return module(inputs)
+            return made(module, inputs=inputs)
 
         parts = [masks.causal] if causal else []
         if key_mask is not None:
@@ -139,13 +165,17 @@ class Mixer(nnx.Module):
     """A mixer that is not weights-times-values, lifted over heads and batch.
 
     Args:
-      mixer: (query [T,K], key [S,K], value [S,V], *, causal, key_mask) → [T,V]; a function, bound, or a module of one.
-      weights: (query, key, *, causal, key_mask) → [T,S], its effective attention matrix, or None if it has none.
+      mixer: (query [T,K], key [S,K], value [S,V], *, knobs) → [T,V]; a function, bound, or a module of one. A module
+        that computes its knobs from the layer's inputs, or draws them, is given those; one that has a method
+        `prepare` does that to query, key and value first.
+      weights: (query, key, *, the same knobs) → [T,S], its effective attention matrix, or None if it has none.
+      causal: for a mixer without a knob of that name, what it is by nature.
     """
 
-    def __init__(self, mixer: Piece, weights: Callable | None = None):
+    def __init__(self, mixer: Piece, weights: Callable | None = None, *, causal: bool | None = None):
         self.mixer = as_module(mixer)
         self.effective = weights
+        self.nature = causal
 
     def __call__(
         self,
@@ -159,8 +189,11 @@ class Mixer(nnx.Module):
         inputs: Array | None = None,
         rng: Array | None = None,
     ) -> Array:
-        del positions, inputs, rng
-        return mix(self.mixer(), query, key, value, key_mask=key_mask, causal=causal)
+        del positions
+        bound = made(self.mixer, inputs=inputs, rng=rng)
+        query, key, value = self.prepared(query, key, value, key_mask)
+        situation = {"key_mask": key_mask, "causal": causality(bound, causal, self.nature)}
+        return mix(bound, query, key, value, rng=rng, **situation)
 
     def weights(
         self,
@@ -173,12 +206,44 @@ class Mixer(nnx.Module):
         inputs: Array | None = None,
     ) -> Array | None:
         """The effective attention matrix [B,H,T,S], or None if the mixer has none."""
-        del positions, inputs
+        del positions
         if self.effective is None:
             return None
-        bound: Bound = self.mixer()
+        bound = made(self.mixer, inputs=inputs)
+        query, key, _ = self.prepared(query, key, None, key_mask)
         weights = bind(self.effective, **bound.knobs)
-        return mix_weights(weights, query, key, key_mask=key_mask, causal=causal)
+        return mix_weights(weights, query, key, key_mask=key_mask, causal=causality(bound, causal, self.nature))
+
+    def prepared(self, query: Array, key: Array, value: Any, key_mask: Array | None) -> tuple[Array, Array, Any]:
+        """What the mixer gets of query, key and value (None for its weights): they as they are, or convolved, …."""
+        prepare = getattr(self.mixer, "prepare", None)
+        return (query, key, value) if prepare is None else prepare(query, key, value, key_mask)
+
+
+def made(module: Callable, **offered: Any) -> Bound:
+    """The piece of a module, which is given what it asks for: the layer's inputs [B,T,D], a random key.
+
+    Raises: ValueError for a module that needs inputs where there are none.
+    """
+    wanted = {name: offered[name] for name in signature_of(type(module).__call__).needs if name in offered}
+    if "inputs" in wanted and wanted["inputs"] is None:
+        raise ValueError(f"{type(module).__name__} computes its piece from the inputs of a self-attention layer")
+    return module(**wanted)
+
+
+def causality(mixer: Bound, causal: bool, nature: bool | None) -> bool | None:
+    """What a mixer is told about causality: nothing, where it is what is wanted by nature.
+
+    Raises: ValueError where it is not.
+    """
+    if "causal" in signature_of(mixer.function).knobs:
+        return causal
+    if nature is None:
+        raise ValueError(f"{mixer.__name__} takes no causal: say what it is by nature, causal=True or False")
+    if causal != nature:
+        by_nature = "causal" if nature else "not causal"
+        raise ValueError(f"{mixer.__name__} is {by_nature} by nature: set causal to {nature}, or take another mixer")
+    return None
 
 
 class SelfAttention(nnx.Module):
@@ -191,7 +256,7 @@ class SelfAttention(nnx.Module):
     Args:
       width: D.
       heads: a head structure, such as `multi_head(width, count=4)`.
-      mixer: an `Attention` or `Mixer`; None = softmax attention.
+      mixer: an `Attention`, a `Mixer`, …; None = softmax attention.
       causal: whether a position sees its past alone.
       depth: which layer of an encoder it is, from 1; differential heads begin differently in every layer.
       rngs: for the projections.
@@ -201,14 +266,14 @@ class SelfAttention(nnx.Module):
         self,
         width: int,
         heads: Heads,
-        mixer: "Attention | Mixer | None" = None,
+        mixer: HeadMixer | None = None,
         *,
         causal: bool = False,
         depth: int = 1,
         rngs: nnx.Rngs,
     ):
         self.heads, self.causal = heads, causal
-        self.mixer = mixer or Attention()
+        self.mixer: HeadMixer = mixer or Attention()
         self.make_projections(width, depth, rngs)
         self.output = linear(heads.count * heads.value_width, width, rngs)
 

@@ -9,6 +9,7 @@ from flax import nnx
 
 from selfattn_jax.functional.bind import bind, call
 from selfattn_jax.modules.attention import SelfAttention
+from selfattn_jax.modules.vectors import VectorLayer
 from selfattn_jax.shapes import Array, PositiveInt
 
 Placement = Literal["pre", "post"]
@@ -49,7 +50,7 @@ class Block(nnx.Module):
 
     Args:
       width: D.
-      mixer: a `SelfAttention`.
+      mixer: a `SelfAttention` or `VectorLayer`.
       mlp: an `Mlp`, a `GatedMlp` or None.
       norm: nnx.RMSNorm or nnx.LayerNorm.
       placement: where the norm stands.
@@ -58,7 +59,7 @@ class Block(nnx.Module):
     def __init__(
         self,
         width: int,
-        mixer: SelfAttention,
+        mixer: SelfAttention | VectorLayer,
         mlp: nnx.Module | None = None,
         *,
         norm: Norm = nnx.RMSNorm,

@@ -90,7 +90,7 @@ def initial_state(experiment: Experiment, seed: Array, hyperparameters: Hyperpar
 def batch_loss(experiment: Experiment, parameters: Any, fixed: Any, batch: Example, rng: Array | None) -> Array:
     """The loss of one batch; rng is for dropout."""
     encoder = nnx.merge(experiment.structure, parameters, fixed)
-    outputs = encoder(batch.inputs, key_mask=batch.key_mask, rng=rng)
+    outputs = encoder(batch.inputs, key_mask=experiment.task.key_mask(batch), rng=rng)
     return loss(experiment.task, outputs, batch.targets, batch.weights)
 
 
@@ -134,7 +134,7 @@ def train(
 
 def judge(experiment: Experiment, state: RunState, batch: Example) -> tuple[Array, Array, Array]:
     """The loss and the score of one run on a batch, and how much they weigh (what the batch asks)."""
-    outputs = experiment.encoder(state)(batch.inputs, key_mask=batch.key_mask)
+    outputs = experiment.encoder(state)(batch.inputs, key_mask=experiment.task.key_mask(batch))
     value = loss(experiment.task, outputs, batch.targets, batch.weights)
     points = score(experiment.task, predict(experiment.task, outputs), batch.targets, batch.weights)
     return value, points, jnp.sum(batch.weights)

@@ -215,7 +215,7 @@ class _Session:
     def _attention(self, states: RunState, run: int, test: Example) -> bytes:
         """attention.npz: the weights [layers,H,T,S] of one run on the first test example, where the mixer has any."""
         state = jax.tree.map(lambda leaf: np.asarray(leaf[run]), states)
-        inputs, key_mask = test.inputs[:1], test.key_mask[:1]
+        inputs, key_mask = test.inputs[:1], self.task.key_mask(jax.tree.map(lambda leaf: leaf[:1], test))
         matrices = jax.jit(lambda state: self.experiment.encoder(state).weights(inputs, key_mask=key_mask))(state)
         present = [np.asarray(matrix[0]) for matrix in matrices if matrix is not None]
         buffer = io.BytesIO()

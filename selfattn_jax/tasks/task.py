@@ -54,6 +54,7 @@ class Task:
     sample: rng → one Example; pure, goes through `jit` and `vmap`.
     shortcuts: name → (rng, inputs) → predictions shaped like targets; baselines that do not solve the task.
     fixed: the validation and test split of real data, Example [N…] each; None = drawn like the training data.
+    padded: whether any key_mask has a False in it.
 
     Raises: ValueError naming the field that contradicts another.
     """
@@ -71,12 +72,17 @@ class Task:
     sample: Sample
     shortcuts: Mapping[str, Shortcut]
     fixed: Mapping[str, Example] | None = None
+    padded: bool = False
 
     def __post_init__(self) -> None:
         one_kind = (self.vocabulary is None) != (self.features is None)
         require(one_kind, "vocabulary", self.vocabulary, f"None just when features is given (features={self.features})")
         fits = self.outputs == 1 or self.metric == "accuracy"
         require(fits, "outputs", self.outputs, "1 when the metric is mean_squared_error")
+
+    def key_mask(self, example: Example) -> Array | None:
+        """What a model is told of padding: nothing where there is none, so that mixers which cannot hide keys run."""
+        return example.key_mask if self.padded else None
 
     @property
     def higher_is_better(self) -> bool:

@@ -311,7 +311,7 @@ def test_what_is_written_reads_back(mapping):
         ("model.mixer.modifiers=[{name: cosine}]", "cosine is a score: it goes to model.mixer.score"),
         ("model.mixer.normalizer=causal", "causal is a mask: it goes to model.mixer.mask"),
         ("model.mixer.mask={any: [grouped]}", "grouped is a head structure: it goes to model.heads"),
-        ("model.heads=linear", "linear is a mixer: it goes to model.mixer"),
+        ("model.heads=linear", "linear is a mixer: it goes to model.layers or model.mixer"),
         ("model.mixer.mask=induction", "induction is a task: it goes to task"),
         ("model.mixer.mask=padding", "padding takes what a config cannot hold: it is for Python code alone"),
     ],

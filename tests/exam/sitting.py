@@ -88,7 +88,19 @@ def every(holds: Callable[[Entry], Any]) -> pytest.MarkDecorator:
 
 
 every_piece = every(slot_of)
-every_mixer = every(lambda entry: entry.kind == "mixers")
+
+
+def of_heads(entry: Entry) -> bool:
+    """Whether it is a mixer of query, key and value."""
+    return entry.kind == "mixers" and entry.takes == "heads"
+
+
+def of_vectors(entry: Entry) -> bool:
+    """Whether it is a mixer of the vectors of a sequence."""
+    return entry.kind == "mixers" and entry.takes == "vectors"
+
+
+every_mixer_of_heads = every(of_heads)
 
 
 # Building.

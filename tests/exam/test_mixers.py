@@ -16,19 +16,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from selfattn_jax import build, catalogue
 from selfattn_jax.catalogue import Entry
+from selfattn_jax.functional.bind import bind, signature_of
+from selfattn_jax.modules.attention import Mixer, made
 from tests.exam import sitting
 from tests.exam.marking import oracle_of
-from tests.exam.sitting import B, G, H, K, S, T, V, cast, every, every_mixer, quick_jit
+from tests.exam.sitting import B, G, H, K, S, T, V, cast, every, every_mixer_of_heads, of_heads, quick_jit
 from tests.exam.test_gradients import check_grads
 
 
 def every_way(holds: Callable[[Entry], Any] = lambda entry: True) -> pytest.MarkDecorator:
-    """Parametrises a test over the mixers for which something holds, both ways, and causal where they can be."""
+    """Parametrises a test over the mixers for which something holds, both ways and causal, where they can be."""
     ways = [
         pytest.param(entry, causal, id=f"{'causal' if causal else 'both_ways'}-{entry.name}")
         for entry in catalogue.entries
         for causal in (False, True)
-        if entry.kind == "mixers" and holds(entry) and (entry.causal or not causal)
+        if of_heads(entry) and holds(entry) and (entry.causal if causal else entry.both_ways)
     ]
     return pytest.mark.parametrize(("entry", "causal"), ways, scope="module")
 
@@ -38,11 +40,14 @@ def can_hide(entry: Entry) -> bool:
 
 
 class Question(NamedTuple):
+    """The inputs [B,S,D] are those of the layer, from which some mixers compute how long they remember."""
+
     query: np.ndarray
     key: np.ndarray
     value: np.ndarray
     key_mask: np.ndarray
     cotangent: np.ndarray
+    inputs: np.ndarray
 
 
 class Answer(NamedTuple):
@@ -59,23 +64,31 @@ class Sitter(NamedTuple):
     rest: Any
 
 
-def build_mixer(entry, *, causal: bool = False, off_default: bool = False, seed: int = 0) -> Sitter:
+def by_nature(entry: Entry) -> bool:
+    """Whether it is causal when it is not asked to be."""
+    return not entry.both_ways
+
+
+def build_mixer(entry, *, causal: bool | None = None, off_default: bool = False, seed: int = 0) -> Sitter:
     config = sitting.config_of(entry, off_default=off_default and entry.name != "attention")
+    causal = by_nature(entry) if causal is None else causal
     mixer = build.make_mixer(config, sitting.SIZES | {"causal": causal}, nnx.Rngs(seed))
     return Sitter(*nnx.split(sitting.perturbed(mixer, np.random.default_rng(seed)), nnx.Param, ...))
 
 
 def question(entry, *, causal: bool = False, dtype: Any = np.float32, queries: int = T, keys: int = S) -> Question:
-    """Random arrays; T ≠ S unless causal. Some keys are hidden where the entry can hide them, never the first."""
+    """Random arrays; T ≠ S unless causal or square. Some keys are hidden where they can be, never the first."""
     random = np.random.default_rng(11)
-    queries = keys if causal else queries
-    shapes = ((B, queries, H, K), (B, keys, G, K), (B, keys, G, V), (B, queries, H, V))
+    queries = keys if causal or entry.square else queries
+    values = K if entry.elementwise else V
+    shapes = ((B, queries, H, K), (B, keys, G, K), (B, keys, G, values), (B, queries, H, values))
     query, key, value, cotangent = (random.normal(size=shape).astype(np.float32) for shape in shapes)
+    inputs = random.normal(size=(B, keys, sitting.SIZES["width"])).astype(np.float32)
     key_mask = np.ones((B, keys), bool)
     if entry.mask != "none":
         key_mask = random.random((B, keys)) < 0.7
         key_mask[:, 0] = True
-    return Question(query.astype(dtype), key.astype(dtype), value.astype(dtype), key_mask, cotangent)
+    return Question(query.astype(dtype), key.astype(dtype), value.astype(dtype), key_mask, cotangent, inputs)
 
 
 traced: list[str] = []
@@ -83,19 +96,22 @@ traced: list[str] = []
 
 @functools.partial(quick_jit, static_argnames=("structure", "causal", "masked"))
 def mix(structure, parameters, rest, asked: Question, *, causal: bool, masked: bool = True) -> Answer:
-    """Output, effective weights and gradients."""
+    """Output, effective weights and gradients: by the parameters, query, key, value and the layer's inputs."""
     traced.append("mix")
     hidden = {"causal": causal, "key_mask": asked.key_mask if masked else None}
 
-    def total(parameters, *arrays):
-        output = nnx.merge(structure, parameters, rest)(*arrays, **hidden)
+    def total(parameters, query, key, value, inputs):
+        output = nnx.merge(structure, parameters, rest)(query, key, value, inputs=inputs, **hidden)
         return jnp.sum(output.astype(asked.cotangent.dtype) * asked.cotangent), output
 
-    gradients, output = jax.grad(total, argnums=(0, 1, 2, 3), has_aux=True)(parameters, *asked[:3])
-    return Answer(output, nnx.merge(structure, parameters, rest).weights(*asked[:2], **hidden), gradients)
+    by = jax.grad(total, argnums=(0, 1, 2, 3, 4), has_aux=True)
+    gradients, output = by(parameters, *asked[:3], asked.inputs)
+    weights = nnx.merge(structure, parameters, rest).weights(*asked[:2], inputs=asked.inputs, **hidden)
+    return Answer(output, weights, gradients)
 
 
-def answer(entry, sitter: Sitter, asked: Question, *, causal: bool) -> Answer:
+def answer(entry, sitter: Sitter, asked: Question, *, causal: bool | None = None) -> Answer:
+    causal = by_nature(entry) if causal is None else causal
     # Blocked for, since a test may change what it asked in place.
     return jax.block_until_ready(mix(*sitter, asked, causal=causal, masked=entry.mask != "none"))
 
@@ -104,26 +120,40 @@ def leaves(given: Answer) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(given)]
 
 
+class Told(NamedTuple):
+    """What the oracles of one head are told: the piece, and what it gets of query, key and value."""
+
+    piece: Any
+    query: np.ndarray
+    key: np.ndarray
+    value: np.ndarray
+
+
+def told(sitter: Sitter, asked: Question) -> Told:
+    mixer, arrays = nnx.merge(*sitter), asked[:3]
+    if not isinstance(mixer, Mixer):  # attention as it comes
+        return Told(None, *arrays)
+    arrays = map(np.asarray, mixer.prepared(*map(jnp.asarray, arrays), jnp.asarray(asked.key_mask)))
+    return Told(made(mixer.mixer, inputs=asked.inputs), *arrays)
+
+
 def oracles_of(
-    entry, sitter: Sitter, asked: Question, *, causal: bool, example: int, head: int
+    entry, given: Told, asked: Question, *, causal: bool, example: int, head: int
 ) -> tuple[Callable, Callable]:
     """Those of the output [T,V] and of the effective weights [T,S] of one head of one example, ready to be called."""
-    mixer = nnx.merge(*sitter)
-    own = sitting.own_knobs(mixer.mixer(), example, head) if hasattr(mixer, "mixer") else {}
+    own = {} if given.piece is None else sitting.own_knobs(given.piece, example, head)
     knobs = {**own, "causal": causal, "key_mask": asked.key_mask[example]}
-    query, *key_and_value = asked.query[example, :, head], *(a[example, :, head // (H // G)] for a in asked[1:3])
+    query, group = given.query[example, :, head], head // (H // G)
+    key, value = given.key[example, :, group], given.value[example, :, group]
     output, weights = (oracle_of("mixers", entry.name + ending) for ending in ("", "_weights"))
-    return (
-        functools.partial(output, query, *key_and_value, **knobs),
-        functools.partial(weights, query, key_and_value[0], **knobs),
-    )
+    return functools.partial(output, query, key, value, **knobs), functools.partial(weights, query, key, **knobs)
 
 
-def expected(entry, sitter: Sitter, asked: Question, *, causal: bool, which: int = 0) -> np.ndarray:
+def expected(entry, sitter: Sitter, asked: Question, *, causal: bool | None = None, which: int = 0) -> np.ndarray:
     """By the oracles, head by head: the output [B,T,H,V], or (which = 1) the effective weights [B,H,T,S]."""
+    causal, given = by_nature(entry) if causal is None else causal, told(sitter, asked)
     heads = [
-        [oracles_of(entry, sitter, asked, causal=causal, example=b, head=h)[which]() for h in range(H)]
-        for b in range(B)
+        [oracles_of(entry, given, asked, causal=causal, example=b, head=h)[which]() for h in range(H)] for b in range(B)
     ]
     return np.array(heads) if which else np.array(heads).swapaxes(1, 2)
 
@@ -133,21 +163,22 @@ def expected(entry, sitter: Sitter, asked: Question, *, causal: bool, which: int
 def test_equals_its_oracle(entry, causal, dtype):
     moved, tolerance = dtype == np.float64, 1e-10 if dtype == np.float64 else 2e-5
     sitter = cast(build_mixer(entry, causal=causal, off_default=moved), dtype)
-    asked = question(entry, causal=causal, dtype=dtype)
+    asked = cast(question(entry, causal=causal, dtype=dtype), dtype)
     with jax.enable_x64(moved):
         got = answer(entry, sitter, asked, causal=causal)
-    assert got.output.dtype == dtype
-    assert_allclose(got.output, expected(entry, sitter, asked, causal=causal), rtol=0, atol=tolerance)
-    if got.weights is not None:
-        weights = expected(entry, sitter, asked, causal=causal, which=1)
-        assert_allclose(got.weights, weights, rtol=0, atol=tolerance)
-        value = np.where(asked.key_mask[..., None, None], asked.value, 0).repeat(H // G, axis=2)
-        assert_allclose(np.einsum("bhts,bshv->bthv", got.weights, value), got.output, rtol=0, atol=2e-5)
+        output = expected(entry, sitter, asked, causal=causal)
+        assert got.output.dtype == dtype
+        assert_allclose(got.output, output, rtol=0, atol=tolerance)
+        if got.weights is not None:
+            weights = expected(entry, sitter, asked, causal=causal, which=1)
+            assert_allclose(got.weights, weights, rtol=0, atol=tolerance)
+            value = np.where(asked.key_mask[..., None, None], told(sitter, asked).value, 0).repeat(H // G, axis=2)
+            assert_allclose(np.einsum("bhts,bshv->bthv", got.weights, value), got.output, rtol=0, atol=2e-5)
     assert (got.weights is None) == (entry.weights is None and entry.name != "attention")
 
 
 @pytest.mark.slow
-@every_way(lambda entry: hasattr(inspect.getmodule(entry.function), "CHUNK"))
+@every_way(lambda entry: hasattr(inspect.getmodule(entry.function), "CHUNK") and not entry.state)
 def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     chunk = inspect.getmodule(entry.function).CHUNK
     sitter = build_mixer(entry, causal=causal)
@@ -155,14 +186,14 @@ def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     @quick_jit
     def run(parameters, rest, asked):
         masked = {"key_mask": asked.key_mask} if entry.mask != "none" else {}
-        return nnx.merge(sitter.structure, parameters, rest)(*asked[:3], causal=causal, **masked)
+        return nnx.merge(sitter.structure, parameters, rest)(*asked[:3], causal=causal, inputs=asked.inputs, **masked)
 
     @settings(max_examples=4, deadline=None, derandomize=True)
     @given(st.sampled_from([chunk - 1, chunk, chunk + 1, 2 * chunk, 2 * chunk + 1]))
     def check(length):
         asked = question(entry, causal=causal, queries=3, keys=length)
         got = run(sitter.parameters, sitter.rest, asked)
-        wanted = oracles_of(entry, sitter, asked, causal=causal, example=1, head=2)[0]()
+        wanted = oracles_of(entry, told(sitter, asked), asked, causal=causal, example=1, head=2)[0]()
         assert_allclose(got[1, :, 2], wanted, rtol=0, atol=2e-5)
 
     check()
@@ -175,6 +206,7 @@ def test_hidden_keys_may_hold_anything(entry, causal):
     for garbage in (np.nan, np.inf, 1e4):
         asked.key[~asked.key_mask] = garbage
         asked.value[~asked.key_mask] = -garbage
+        asked.inputs[~asked.key_mask] = 1e4  # NaN would already be in the gradients of a layer's projections
         after = answer(entry, sitter, asked, causal=causal)
         for was, now in zip(leaves(before), leaves(after), strict=True):
             assert_array_equal(now, was)
@@ -183,14 +215,31 @@ def test_hidden_keys_may_hold_anything(entry, causal):
     assert not after.gradients[3][~asked.key_mask].any()
 
 
-@every(lambda entry: entry.kind == "mixers" and can_hide(entry))
+@every(lambda entry: of_heads(entry) and entry.square and can_hide(entry))
+def test_a_query_of_padding_may_hold_anything_and_harms_nobody(entry):
+    sitter, asked = build_mixer(entry), question(entry)
+    before = answer(entry, sitter, asked)
+    asked.query[~asked.key_mask] = np.nan
+    asked.cotangent[~asked.key_mask] = 0
+    after = answer(entry, sitter, asked)
+    assert_array_equal(np.asarray(after.output)[asked.key_mask], np.asarray(before.output)[asked.key_mask])
+    assert all(np.isfinite(np.asarray(gradient)).all() for gradient in jax.tree.leaves(after.gradients[2:]))
+
+
+@every(lambda entry: of_heads(entry) and can_hide(entry))
 def test_padding_behind_changes_nothing(entry):
     sitter, asked = build_mixer(entry), question(entry)
     asked.key_mask[:] = np.arange(S) < S - 2
-    asked.key[:, S - 2 :], asked.value[:, S - 2 :] = np.nan, 1e4
-    cut = Question(asked.query, *(array[:, : S - 2] for array in asked[1:4]), asked.cotangent)
-    padded = answer(entry, sitter, asked, causal=False)
-    assert_allclose(padded.output, expected(entry, sitter, cut, causal=False), rtol=0, atol=2e-5)
+    asked.key[:, S - 2 :], asked.value[:, S - 2 :], asked.inputs[:, S - 2 :] = np.nan, 1e4, 1e4
+    kept = S - 2 if entry.square else T
+    cut = Question(
+        asked.query[:, :kept],
+        *(array[:, : S - 2] for array in asked[1:4]),
+        asked.cotangent[:, :kept],
+        asked.inputs[:, : S - 2],
+    )
+    padded = answer(entry, sitter, asked)
+    assert_allclose(padded.output[:, :kept], expected(entry, sitter, cut), rtol=0, atol=2e-5)
 
 
 @every_way(can_hide)
@@ -205,16 +254,16 @@ def test_an_empty_example_gets_zero_and_harms_nobody(entry, causal):
     assert_array_equal(got.output[0], unharmed.output[0])
 
 
-@every(lambda entry: entry.kind == "mixers" and entry.causal)
+@every(lambda entry: of_heads(entry) and entry.causal)
 def test_causal_means_no_derivative_by_what_comes_later(entry):
     sitter, asked = build_mixer(entry, causal=True), question(entry, causal=True)
     cotangent, seen = asked.cotangent.copy(), 0.0
     for t in range(S):
         asked.cotangent[:] = 0
         asked.cotangent[:, t] = cotangent[:, t]
-        _, by_query, by_key, by_value = answer(entry, sitter, asked, causal=True).gradients
-        assert not any(gradient[:, t + 1 :].any() for gradient in (by_query, by_key, by_value))
-        seen += np.abs(by_value).sum()
+        _, *by_arrays = answer(entry, sitter, asked, causal=True).gradients
+        assert not any(gradient[:, t + 1 :].any() for gradient in by_arrays)
+        seen += np.abs(by_arrays[2]).sum()
     assert seen > 0
 
 
@@ -225,7 +274,7 @@ def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
     """At random points, at zero vectors, and at ties; close to float32's numbers in a narrower dtype."""
     sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal, dtype=dtype)
     got = answer(entry, sitter, asked, causal=causal)
-    wide = asked._replace(**{name: getattr(asked, name).astype(np.float32) for name in ("query", "key", "value")})
+    wide = cast(asked, np.float32)
     exact = np.asarray(answer(entry, sitter, wide, causal=causal).output)
     assert got.output.dtype == dtype
     error = np.abs(np.asarray(got.output, np.float32) - exact)
@@ -241,66 +290,91 @@ def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
 @every_way()
 def test_derivatives_are_right_forward_and_reverse(entry, causal):
     structure, parameters, rest = cast(build_mixer(entry, causal=causal), np.float64)
-    asked = question(entry, causal=causal, dtype=np.float64)
+    asked = cast(question(entry, causal=causal), np.float64)
     masked = {"key_mask": asked.key_mask[0]} if entry.mask != "none" else {}
     # Causal is the harder of the two, and the second order is dear.
     order = 2 if entry.smooth and causal == entry.causal else 1
 
-    def output(parameters, query, key, value):
-        return nnx.merge(structure, parameters, rest)(query, key, value, causal=causal, **masked)
+    def output(parameters, query, key, value, inputs):
+        return nnx.merge(structure, parameters, rest)(query, key, value, causal=causal, inputs=inputs, **masked)
 
     with jax.enable_x64(True):
-        check_grads(output, (parameters, *(array[0, :, :1] for array in asked[:3])), order)
+        check_grads(output, (parameters, *(array[0] for array in asked[:3]), asked.inputs[0]), order)
 
 
-@every_mixer
+@every_mixer_of_heads
 def test_the_order_of_the_keys_matters_exactly_where_declared(entry):
     sitter, asked = build_mixer(entry), question(entry)
     order = np.random.default_rng(3).permutation(S)
-    permuted = Question(asked.query, *(array[:, order] for array in asked[1:4]), asked.cotangent)
-    before, after = (answer(entry, sitter, a, causal=False).output for a in (asked, permuted))
+    permuted = asked._replace(
+        **{name: getattr(asked, name)[:, order] for name in ("key", "value", "key_mask", "inputs")}
+    )
+    before, after = (answer(entry, sitter, a).output for a in (asked, permuted))
     if entry.positional:
         assert np.abs(after - before).max() > 1e-3
     else:
         assert_allclose(after, before, rtol=0, atol=2e-6)
 
 
-@every_mixer
+@every_mixer_of_heads
 def test_rebuilt_mixers_do_not_retrace(entry):
     asked, before = question(entry), len(traced)
     for seed in range(3):
-        answer(entry, build_mixer(entry, seed=seed), asked, causal=False)
+        answer(entry, build_mixer(entry, seed=seed), asked)
     assert len(traced) - before <= 1
 
 
 @pytest.mark.slow
-@every_mixer
+@every_mixer_of_heads
 def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
     sitter, asked = build_mixer(entry), question(entry)
-    lifted, mixer = np.asarray(answer(entry, sitter, asked, causal=False).output), nnx.merge(*sitter)
+    lifted, given = np.asarray(answer(entry, sitter, asked).output), told(sitter, asked)
+    mixer, situation = nnx.merge(*sitter), {"causal": by_nature(entry)}
     for example, head in np.ndindex(B, H):
-        query, key, value = (
-            jnp.asarray(array[example, :, [at]].swapaxes(0, 1))
-            for array, at in ((asked.query, head), (asked.key, head // (H // G)), (asked.value, head // (H // G)))
-        )
+        group = head // (H // G)
+        arrays = (given.query[example, :, head], given.key[example, :, group], given.value[example, :, group])
         masked = {"key_mask": jnp.asarray(asked.key_mask[example])} if entry.mask != "none" else {}
-        assert_allclose(lifted[example, :, head], mixer(query, key, value, **masked)[:, 0], rtol=0, atol=2e-6)
+        if given.piece is None:
+            own = mixer(*(jnp.asarray(array)[:, None] for array in arrays), **situation, **masked)[:, 0]
+        else:
+            piece = sitting.one_head(given.piece, example, head)
+            ways = situation if "causal" in signature_of(piece.function).knobs else {}
+            own = bind(piece, **masked, **ways)(*map(jnp.asarray, arrays))
+        assert_allclose(lifted[example, :, head], own, rtol=0, atol=2e-6)
 
 
-@every_mixer
+@every(lambda entry: entry.kind == "mixers")
 def test_what_is_declared_not_to_be_possible_is_refused(entry):
-    """Causality and the hiding of keys, each where it is declared; what is declared possible is made."""
-    sizes = sitting.SIZES | {"causal": True}
-    if entry.causal:
-        assert build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0)) is not None
-    else:
-        with pytest.raises(ValueError, match=f"{entry.name} cannot be causal: set model.causal to false"):
-            build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
+    """Causality, sight of what comes later and the hiding of keys, each where it is declared."""
+    for causal, able, reason in (
+        (True, entry.causal, "cannot be causal: set model.causal to false"),
+        (False, entry.both_ways, "is causal by nature: set model.causal to true"),
+    ):
+        sizes = sitting.SIZES | {"causal": causal}
+        if able:
+            assert build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0)) is not None
+        else:
+            with pytest.raises(ValueError, match=f"{entry.name} {reason}"):
+                build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
     if entry.mask == "none":
         asked = question(entry)
-        with pytest.raises(ValueError, match=entry.name):
-            nnx.merge(*build_mixer(entry))(*asked[:3], key_mask=asked.key_mask)
+        with pytest.raises(ValueError, match=f"{entry.name} cannot hide positions"):
+            nnx.merge(*build_mixer(entry))(*asked[:3], key_mask=asked.key_mask, causal=by_nature(entry))
+
+
+@every(lambda entry: of_heads(entry) and entry.square)
+def test_sequences_of_different_lengths_are_refused(entry):
+    asked = question(entry)
+    with pytest.raises(ValueError, match=r"key must be \["):
+        nnx.merge(*build_mixer(entry))(asked.query[:, :3], *asked[1:3], causal=by_nature(entry), inputs=asked.inputs)
+
+
+@every(lambda entry: of_heads(entry) and entry.elementwise)
+def test_widths_that_differ_are_refused(entry):
+    asked, mixer = question(entry), nnx.merge(*build_mixer(entry))
+    with pytest.raises(ValueError, match=r"value must be \["):
+        mixer(*asked[:2], asked.value[..., :V], causal=by_nature(entry), inputs=asked.inputs)
 
 
 def test_every_mixer_is_examined():
-    assert {"attention", "linear"} <= {entry.name for entry in catalogue.entries if entry.kind == "mixers"}
+    assert {"attention", "linear"} <= {entry.name for entry in catalogue.entries if of_heads(entry)}

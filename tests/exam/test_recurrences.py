@@ -1,0 +1,146 @@
+"""Recurrences: chunks are the steps, states pass from part to part, and no decay is too slow or too fast."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from selfattn_jax import build
+from selfattn_jax.functional.bind import bind, signature_of
+from selfattn_jax.modules.attention import made
+from tests.exam import sitting
+from tests.exam.marking import oracle_of
+from tests.exam.sitting import K, V, cast, every, of_heads, quick_jit
+
+recurrences = every(lambda entry: entry.kind == "mixers" and entry.state)
+chunked = every(lambda entry: entry.kind == "mixers" and entry.chunks is not None)
+D = sitting.SIZES["width"]
+SCALES = (1.0, 1e-4, 1e4)  # of the inputs from which decays are computed: as they come, near 1, near 0
+
+
+def arrays_of(entry, length: int, dtype: Any = np.float32, scale: float = 1.0) -> tuple[list, dict]:
+    """What one head, or one sequence, of the mixer is a function of, and its knobs; some positions are hidden."""
+    random = np.random.default_rng(length)
+    inputs = scale * random.normal(size=(1, length, D)).astype(np.float32)
+    sizes = sitting.SIZES | {"causal": True, "length": length, "reach": length}
+    if of_heads(entry):
+        mixer = build.make_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
+        arrays = [random.normal(size=(length, width)) for width in (K, K, V)]
+    else:
+        mixer = build.make_vector_mixer(sitting.config_of(entry), sizes, nnx.Rngs(0))
+        arrays = [random.normal(size=(length, D))]
+    mixer = sitting.perturbed(mixer, random)
+    knobs = sitting.own_knobs(made(mixer.mixer, inputs=inputs), 0, 1)
+    knobs = {name: knob for name, knob in knobs.items() if name not in ("chunk", "initial_state")}
+    visible = random.random(length) < 0.8
+    return cast(arrays, dtype), cast(knobs, dtype) | {"key_mask": visible}
+
+
+def run(function: Any, arrays: list, knobs: dict, **more: Any) -> Any:
+    allowed = signature_of(function).knobs
+    return bind(function, **{name: knob for name, knob in (knobs | more).items() if name in allowed})(*arrays)
+
+
+def close(got: Any, wanted: Any, tolerance: float) -> None:
+    """To a tolerance of the largest number."""
+
+    def one(got: Any, wanted: Any) -> None:
+        assert_allclose(got, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(np.asarray(wanted)).max(initial=0)))
+
+    jax.tree.map(one, got, wanted)
+
+
+def cut(arrays: list, knobs: dict, part: slice, length: int) -> tuple[list, dict]:
+    """A part of a sequence: of its arrays, and of those knobs that have a number for every position."""
+    own = {
+        name: knob[part] if np.ndim(knob) and np.shape(knob)[0] == length and name in BY_POSITION else knob
+        for name, knob in knobs.items()
+    }
+    return [array[part] for array in arrays], own
+
+
+BY_POSITION = ("key_mask", "log_decay", "write", "step")
+
+
+@recurrences
+def test_the_steps_are_the_oracle(entry):
+    with jax.enable_x64(True):
+        arrays, knobs = arrays_of(entry, 11, np.float64)
+        output, state = run(entry.steps, arrays, knobs)
+        told = {name: knob for name, knob in knobs.items()}
+        close(output, oracle_of("mixers", entry.name)(*arrays, **told), 1e-12)
+        wanted = oracle_of("mixers", entry.name + "_state")(*arrays, **told)
+        close(state, tuple(wanted) if isinstance(state, tuple) else wanted, 1e-12)
+
+
+@chunked
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_chunks_are_the_steps(entry, dtype):
+    """For random lengths and chunks, neither a multiple of the other, from a random state, at every scale of decay."""
+    with jax.enable_x64(dtype == np.float64):
+
+        @settings(max_examples=6, deadline=None, derandomize=True)
+        @given(st.integers(1, 40), st.integers(1, 24), st.sampled_from(SCALES))
+        def check(length, chunk, scale):
+            arrays, knobs = arrays_of(entry, length, dtype, scale)
+            start = state_like(entry, arrays, knobs, seed=length)
+            wanted = run(entry.steps, arrays, knobs, initial_state=start)
+            got = run(entry.chunks, arrays, knobs, initial_state=start, chunk=chunk)
+            close(got, wanted, 1e-10 if dtype == np.float64 else 2e-5)
+
+        check()
+
+
+def state_like(entry, arrays: list, knobs: dict, seed: int) -> Any:
+    """A random state."""
+    _, state = jax.eval_shape(lambda: run(entry.steps, arrays, knobs))
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape), leaf.dtype), state)
+
+
+@recurrences
+def test_a_state_carries_a_sequence_on(entry):
+    """Cut anywhere, the second part begins with the state that the first one ends in."""
+    length, place = 13, 6
+    with jax.enable_x64(True):
+        arrays, knobs = arrays_of(entry, length, np.float64)
+        form = entry.chunks or entry.steps
+        whole, last = run(form, arrays, knobs, chunk=4)
+        first, state = run(form, *cut(arrays, knobs, slice(None, place), length), chunk=4)
+        second, end = run(form, *cut(arrays, knobs, slice(place, None), length), chunk=4, initial_state=state)
+        close(np.concatenate([first, second]), whole, 1e-10)
+        close(end, last, 1e-10)
+
+
+@chunked
+@pytest.mark.parametrize("scale", SCALES)
+def test_gradients_of_chunks_are_those_of_the_steps(entry, scale):
+    """By arrays, knobs and the first state, at every scale of decay."""
+    with jax.enable_x64(True):
+        arrays, knobs = arrays_of(entry, 19, np.float64, scale)
+        start, hidden = state_like(entry, arrays, knobs, 1), knobs.pop("key_mask")
+
+        def total(form, floats):
+            arrays, knobs, start = floats
+            output, state = run(form, arrays, knobs, key_mask=hidden, initial_state=start, chunk=4)
+            leaves = [jnp.real(leaf) + jnp.imag(leaf) for leaf in jax.tree.leaves((output, state))]
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
+
+        floating = {name: knob for name, knob in knobs.items() if sitting.is_float(knob)}
+        got, wanted = (
+            quick_jit(jax.grad(lambda floats, form=form: total(form, floats)))((arrays, floating, start))
+            for form in (entry.chunks, entry.steps)
+        )
+        close(got, wanted, 1e-9)
+
+
+@every(lambda entry: entry.kind == "mixers" and entry.state and of_heads(entry))
+def test_the_output_alone_is_that_of_the_chunks(entry):
+    arrays, knobs = arrays_of(entry, 9)
+    close(run(entry.function, arrays, knobs, chunk=4), run(entry.chunks, arrays, knobs, chunk=4)[0], 1e-7)
