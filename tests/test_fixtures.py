@@ -111,7 +111,8 @@ def scored(score, query, key, *positions):
 
 
 def test_every_file_is_compared():
-    assert compared == {path.stem for path in FOLDER.glob("*.npz")}
+    """`test_fixtures_mixers.py` compares those of mixers."""
+    assert compared == {path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith("mixers_")}
 
 
 # Whole attentions.

@@ -8,9 +8,15 @@ module defines, this package has. Speed does not matter here.
 
 from tests.oracles.composition import *
 from tests.oracles.helpers import *
+from tests.oracles.kernels import *
+from tests.oracles.low_rank import *
 from tests.oracles.masks import *
 from tests.oracles.mixers import *
 from tests.oracles.modifiers import *
 from tests.oracles.normalizers import *
 from tests.oracles.positions import *
+from tests.oracles.recurrences import *
 from tests.oracles.scores import *
+from tests.oracles.sequences import *
+from tests.oracles.sorting import *
+from tests.oracles.synthesizers import *
