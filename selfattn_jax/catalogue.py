@@ -88,6 +88,7 @@ class Entry:
       steps: what a recurrence is by definition, one position after another: (output, final state).
       chunks: the same in its fast form, with the final state.
       memory: of a mixer, what it holds beside its inputs per head and sequence, in the same letters.
+      carries: the size of the state that a mixer needs to go on with the next position, in the same letters.
       projects: whether a mixer of vectors is placed between projections, having no matrix of its own.
       example: values for the knobs without a default, for the exams and the docs.
     """
@@ -115,6 +116,7 @@ class Entry:
     steps: Callable | None = None
     chunks: Callable | None = None
     memory: str = ""
+    carries: str = ""
     projects: bool = False
     example: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -176,8 +178,9 @@ class Entry:
 
     def described(self) -> dict[str, Any]:
         """What can be said about it as plain data: for `selfattn list` and the docs."""
-        said = ("kind", "name", "summary", "paper", "cost", "slot", "acts_on", "in_config")
-        able = ("causal", "mask", "positional", "smooth", "stochastic", "learns", "keeps", "requires", "needs_weights")
+        said = ("kind", "name", "summary", "paper", "cost", "memory", "carries", "slot", "acts_on", "in_config")
+        able = ("causal", "both_ways", "mask", "square", "elementwise", "positional", "smooth", "stochastic", "learns")
+        able += ("keeps", "requires", "needs_weights", *(("takes", "state") if self.kind == "mixers" else ()))
         knobs = {name: _shown(parameter.default) for name, parameter in self.knobs().items()}
         described = {name: getattr(self, name) for name in (*said, *able)}
         return described | {"keeps": list(self.keeps), "knobs": knobs if self.in_config else {}}
@@ -195,6 +198,11 @@ class Entry:
             f"needs a score that keeps {self.requires}": self.requires is not None,
             "needs attention weights": self.needs_weights,
             "not causal": not self.causal,
+            "causal by nature": not self.both_ways,
+            "T = S": self.square,
+            "K = V": self.elementwise,
+            "mixes vectors": self.kind == "mixers" and self.takes == "vectors",
+            "carries a state on": self.state,
             f"{self.mask} masks only": self.mask != "arbitrary",
             "Python only": not self.in_config,
         }
@@ -246,6 +254,10 @@ def _mask(function: Callable, paper: str = "", module: Callable | None = None, *
 
 def _heads(function: Callable, paper: str, layer: Callable | None = None, **declared: Any) -> Entry:
     return Entry("heads", function, paper=paper, cost="T·D·H·K", layer=layer, **declared)
+
+
+def _kernel(function: Callable, module: Callable | None, paper: str, cost: str, **declared: Any) -> Entry:
+    return Entry("mixers", function, module, paper, cost, **{"mask": "key", "memory": "(T+S)·(K+V)", **declared})
 
 
 entries: tuple[Entry, ...] = (
@@ -336,8 +348,16 @@ entries: tuple[Entry, ...] = (
     _heads(heads.differential, "arXiv:2410.05258", modules.heads.Differential, needs_weights=True),
     _heads(heads.gated, "arXiv:2505.06708", modules.heads.Gated),
     _heads(heads.shared_query_key, "arXiv:2001.04451", modules.heads.SharedQueryKey),
-    Entry("mixers", attention, modules.Attention, paper="arXiv:1706.03762", cost="T·S·(K+V)"),
-    Entry("mixers", mixers.linear, None, "arXiv:2006.16236", "(T+S)·K·V", mask="key", weights=mixers.linear_weights),
+    Entry(
+        "mixers",
+        attention,
+        modules.Attention,
+        paper="arXiv:1706.03762",
+        cost="T·S·(K+V)",
+        memory="(T+S)·(K+V)",
+        carries="S·(K+V)",
+    ),
+    _kernel(mixers.linear, None, "arXiv:2006.16236", "(T+S)·K·V", carries="K·(V+1)", weights=mixers.linear_weights),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
     Entry("tasks", tasks.adding, paper="Hochreiter & Schmidhuber 1997", cost="T"),

@@ -256,7 +256,9 @@ def _entry_table(kind: str, entries: list) -> Table:
     table.add_column("what it does", overflow="fold")
     for entry in entries:
         knobs = f"knobs: {', '.join(entry.knobs())}" if entry.in_config and entry.knobs() else ""
-        facts = (entry.place, entry.cost, entry.capabilities, knobs, entry.paper)
+        holds = f"memory {entry.memory}" if entry.memory else ""
+        carries = f"state {entry.carries}" if entry.carries else ""
+        facts = (entry.place, entry.cost, holds, carries, entry.capabilities, knobs, entry.paper)
         table.add_row(entry.name, f"{entry.summary}\n[dim]{' · '.join(escape(fact) for fact in facts if fact)}[/]")
     return table
 

@@ -18,7 +18,8 @@ from selfattn_jax.choosing import Implementation
 from selfattn_jax.config import ConfigError, Document, Problem, validate
 from selfattn_jax.config.errors import gathered, nearest, wrong
 from selfattn_jax.config.parsing import Builder, Tree
-from selfattn_jax.config.schema import ModelConfig
+from selfattn_jax.config.schema import AttentionConfig, ModelConfig, ParallelMixers
+from selfattn_jax.formulas import degree
 from selfattn_jax.shapes import Array
 
 FORMS: tuple[str, ...] = get_args(Implementation)
@@ -110,6 +111,21 @@ def choose_against(labels: Sequence[str], wanted: str | None) -> str:
         message = f"no variant with the label {wanted!r} takes part; there are {', '.join(labels)}"
         raise wrong(f"command line: --against {wanted}", "", message, nearest(wanted, labels))
     return wanted
+
+
+def claims(mixer: Any) -> tuple[int | None, int | None]:
+    """The powers of the length with which a mixer's time and memory grow, by the catalogue.
+
+    Args:
+      mixer: its config, or None.
+    Returns: for time and memory; None where nothing is claimed: of a reference, of an attention that a mask thins out
+      or that a form was chosen for, and of several mixers in parallel.
+    """
+    whole = not isinstance(mixer, AttentionConfig) or (mixer.mask is None and mixer.implementation == "auto")
+    if mixer is None or isinstance(mixer, ParallelMixers) or not whole:
+        return None, None
+    entry = catalogue.in_slot("mixer")[mixer.name]
+    return degree(entry.cost), degree(entry.memory)
 
 
 def _contestant(source: str) -> Contestant:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-LONG = 1024  # from here on constant costs no longer hide the growth
+LONG = 2048  # from here on constant costs no longer hide the growth
 
 
 def slope(points: Mapping[int, float | None]) -> float | None:

@@ -5,7 +5,8 @@
      "versions": {package: version, or null if not installed}, "device": the accelerator or processor, "cores",
      "against": label of the variant that ratios refer to,
      "variants": [{"label", "source": what the command line said, "mixer": its config with every default, or null for a
-                   reference, "absent": why it took no part, or null}],
+                   reference, "absent": why it took no part, or null,
+                   "time_power", "memory_power": of the length, by the catalogue, or null where it does not say}],
      "lengths": [{"length": T,
                   "rows": [{"variant": label,
                             "forward", "forward_backward": {"median", "low", "high" (quartiles), "samples"}, or null,
@@ -82,6 +83,8 @@ class Variant(Strict):
     source: str
     mixer: dict[str, Any] | None
     absent: str | None
+    time_power: int | None = None
+    memory_power: int | None = None
 
 
 class Bench(Strict):

@@ -36,7 +36,7 @@ def bench_table(bench: Bench) -> Table:
 
 
 def slope_table(bench: Bench) -> Table:
-    """The exponents with which time and memory grow with length.
+    """The exponents with which time and memory grow with length, beside those that the catalogue claims.
 
     Args:
       bench: with at least one length.
@@ -46,11 +46,14 @@ def slope_table(bench: Bench) -> Table:
     view.title_justify = "left"
     view.add_column("variant", overflow="fold")
     both = ("forward + backward",) if bench.settings.backward else ()
-    for name in ("forward", *both, "memory"):
+    claimed = {one.label: (one.time_power, one.memory_power) for one in bench.variants}
+    for name in ("forward", *both, "claimed", "memory", "claimed"):
         view.add_column(name, justify="right", no_wrap=True)
     for one in bench.slopes:
         backward = (one.forward_backward,) if bench.settings.backward else ()
-        view.add_row(*map(Text, (one.variant, *map(power, (one.forward, *backward, one.memory)))))
+        of_time, of_memory = (MISSING if p is None else f"T^{p}" for p in claimed[one.variant])
+        cells = (one.variant, *map(power, (one.forward, *backward)), of_time, power(one.memory), of_memory)
+        view.add_row(*map(Text, cells))
     return view
 
 

@@ -88,3 +88,13 @@ def test_the_plot_has_a_line_for_every_variant_that_has_points():
 def test_a_plot_of_nothing_says_so():
     record = empty_bench("a").with_length(16, [Row(variant="a", reason="gone")])
     assert "nothing measured" in bench_plot(record, format="svg").decode()
+
+
+def test_the_growth_that_the_catalogue_claims_stands_beside_the_growth_found():
+    record = bench()
+    claimed = [one.model_copy(update={"time_power": 1, "memory_power": 2}) for one in record.variants[:1]]
+    text = printed(slope_table(record.model_copy(update={"variants": (*claimed, *record.variants[1:])})))
+    assert [line.split() for line in text.splitlines() if line.strip()[:2] in ("a ", "b ")] == [
+        ["a", "T^1.00", "T^1.00", "T^1", "T^2.00", "T^2"],
+        ["b", "T^2.00", "T^2.00", "–", "–", "–"],
+    ]

@@ -137,25 +137,27 @@ def told(sitter: Sitter, asked: Question) -> Told:
     return Told(made(mixer.mixer, inputs=asked.inputs), *arrays)
 
 
-def oracles_of(
-    entry, given: Told, asked: Question, *, causal: bool, example: int, head: int
-) -> tuple[Callable, Callable]:
-    """Those of the output [T,V] and of the effective weights [T,S] of one head of one example, ready to be called."""
+def by_oracle(
+    entry, given: Told, asked: Question, *, causal: bool, example: int, head: int, weights: bool = False
+) -> np.ndarray:
+    """The output [T,V], or the effective weights [T,S], of one head of one example."""
     own = {} if given.piece is None else sitting.own_knobs(given.piece, example, head)
     knobs = {**own, "causal": causal, "key_mask": asked.key_mask[example]}
     query, group = given.query[example, :, head], head // (H // G)
     key, value = given.key[example, :, group], given.value[example, :, group]
-    output, weights = (oracle_of("mixers", entry.name + ending) for ending in ("", "_weights"))
-    return functools.partial(output, query, key, value, **knobs), functools.partial(weights, query, key, **knobs)
+    if weights:
+        return oracle_of("mixers", f"{entry.name}_weights")(query, key, **knobs)
+    return oracle_of("mixers", entry.name)(query, key, value, **knobs)
 
 
-def expected(entry, sitter: Sitter, asked: Question, *, causal: bool | None = None, which: int = 0) -> np.ndarray:
-    """By the oracles, head by head: the output [B,T,H,V], or (which = 1) the effective weights [B,H,T,S]."""
+def expected(
+    entry, sitter: Sitter, asked: Question, *, causal: bool | None = None, weights: bool = False
+) -> np.ndarray:
+    """By the oracles, head by head: the output [B,T,H,V], or the effective weights [B,H,T,S]."""
     causal, given = by_nature(entry) if causal is None else causal, told(sitter, asked)
-    heads = [
-        [oracles_of(entry, given, asked, causal=causal, example=b, head=h)[which]() for h in range(H)] for b in range(B)
-    ]
-    return np.array(heads) if which else np.array(heads).swapaxes(1, 2)
+    places = functools.partial(by_oracle, entry, given, asked, causal=causal, weights=weights)
+    heads = np.array([[places(example=b, head=h) for h in range(H)] for b in range(B)])
+    return heads if weights else heads.swapaxes(1, 2)
 
 
 @every_way()
@@ -170,7 +172,7 @@ def test_equals_its_oracle(entry, causal, dtype):
         assert got.output.dtype == dtype
         assert_allclose(got.output, output, rtol=0, atol=tolerance)
         if got.weights is not None:
-            weights = expected(entry, sitter, asked, causal=causal, which=1)
+            weights = expected(entry, sitter, asked, causal=causal, weights=True)
             assert_allclose(got.weights, weights, rtol=0, atol=tolerance)
             value = np.where(asked.key_mask[..., None, None], told(sitter, asked).value, 0).repeat(H // G, axis=2)
             assert_allclose(np.einsum("bhts,bshv->bthv", got.weights, value), got.output, rtol=0, atol=2e-5)
@@ -193,7 +195,7 @@ def test_any_length_around_the_chunk_equals_the_oracle(entry, causal):
     def check(length):
         asked = question(entry, causal=causal, queries=3, keys=length)
         got = run(sitter.parameters, sitter.rest, asked)
-        wanted = oracles_of(entry, told(sitter, asked), asked, causal=causal, example=1, head=2)[0]()
+        wanted = by_oracle(entry, told(sitter, asked), asked, causal=causal, example=1, head=2)
         assert_allclose(got[1, :, 2], wanted, rtol=0, atol=2e-5)
 
     check()

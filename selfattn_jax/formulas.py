@@ -1,0 +1,54 @@
+"""Costs as formulas in the letters of `shapes`, such as "(T+S)·K·V" or "T·log T·V": their value, and how they grow."""
+
+import math
+import re
+from collections.abc import Mapping
+
+LENGTHS = "TS"
+
+
+def evaluate(formula: str, sizes: Mapping[str, float]) -> float:
+    """The value of a formula.
+
+    Args:
+      formula: sums of products of letters, numbers, logarithms (log T, of base 2) and sums in brackets.
+      sizes: letter → size.
+    Returns: the value; 0 of an empty formula.
+    Raises: ValueError naming what cannot be read, or a letter that has no size.
+    """
+    return sum(math.prod(_factor(factor, sizes) for factor in _split(term, "·")) for term in _split(formula, "+"))
+
+
+def degree(formula: str) -> int:
+    """The power of the length with which a formula grows; a logarithm counts for nothing.
+
+    Args:
+      formula: as for `evaluate`.
+    Returns: 0 for what does not depend on T or S.
+    """
+    letters = dict.fromkeys(re.findall(r"[A-Z]", formula), 1.0)
+
+    def at(length: float) -> float:
+        return evaluate(formula, letters | dict.fromkeys(LENGTHS, length))
+
+    return round(math.log2(at(2.0**61) / at(2.0**60))) if letters else 0
+
+
+def _split(formula: str, sign: str) -> list[str]:
+    """The parts between the signs that stand in no bracket."""
+    parts = re.split(rf"{re.escape(sign)}(?![^()]*\))", formula)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _factor(factor: str, sizes: Mapping[str, float]) -> float:
+    if factor.startswith("(") and factor.endswith(")"):
+        return evaluate(factor[1:-1], sizes)
+    if factor.startswith("log "):
+        return math.log2(max(2.0, evaluate(factor[4:], sizes)))
+    if re.fullmatch(r"\d+", factor):
+        return float(factor)
+    if re.fullmatch(r"[A-Z]", factor):
+        if factor not in sizes:
+            raise ValueError(f"{factor} has no size; there are {', '.join(sizes)}")
+        return float(sizes[factor])
+    raise ValueError(f"{factor!r} is no letter, number, logarithm or bracket")
