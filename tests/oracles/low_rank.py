@@ -68,8 +68,9 @@ def mixer_nystrom(query, key, value, *, causal=False, key_mask=None, landmarks, 
     assert not causal and len(query) == len(key)
     query, key = double(query), double(key)
     count = min(landmarks, len(key))
-    segments = [[i for i in visible_positions(len(key), key_mask) if i * count // len(key) == j] for j in range(count)]
-    alive = [members for members in segments if members]  # the rows and the columns of the others would be 0
+    members = visible_positions(len(key), key_mask)
+    ranked = [[i for rank, i in enumerate(members) if rank * count // len(members) == j] for j in range(count)]
+    alive = [segment for segment in ranked if segment]  # the rows and the columns of the others would be 0
     if not alive:
         return np.zeros((len(query), np.shape(value)[1]))
     query_landmarks = [mean_row(query, members) for members in alive]

@@ -20,17 +20,21 @@ def hash_bucket(vector, rotation):
 
 
 def hashed_pairs(query, rotation, chunk, causal, key_mask):
-    """{(i, j) : bucketᵢ = bucketⱼ, chunkᵢ − chunkⱼ ∈ {0, 1}}, j ≤ i if causal; chunks of the order by bucket."""
+    """{(i, j) : bucketᵢ = bucketⱼ, chunkᵢ − chunkⱼ ∈ {0, 1}}, chunks of the order by bucket and position.
+
+    Causal: {(i, j) : bucketᵢ = bucketⱼ, 0 ≤ rankᵢ − rankⱼ ≤ chunk}, which no later position can change.
+    """
     members = visible_positions(len(query), key_mask)
     bucket = {i: hash_bucket(query[i], rotation) for i in members}
     order = sorted(members, key=lambda i: (bucket[i], i))
-    place = {i: rank // chunk for rank, i in enumerate(order)}
-    return {
-        (i, j)
-        for i in members
-        for j in members
-        if bucket[i] == bucket[j] and place[i] - place[j] in (0, 1) and (j <= i or not causal)
-    }
+    rank = {i: place for place, i in enumerate(order)}
+
+    def near(i, j):
+        if causal:
+            return 0 <= rank[i] - rank[j] <= chunk
+        return rank[i] // chunk - rank[j] // chunk in (0, 1)
+
+    return {(i, j) for i in members for j in members if bucket[i] == bucket[j] and near(i, j)}
 
 
 def mixer_reformer(query, key, value, *, causal=False, key_mask=None, rotations, chunk):
