@@ -16,6 +16,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # what takes long to import, a command imports when it runs
     from selfattn_jax.choosing import Explanation
     from selfattn_jax.config.schema import Config
+    from selfattn_jax.costs import MixerCost
 
 OVERRIDES = typer.Argument(
     metavar="[KEY=VALUE]...",
@@ -186,12 +187,13 @@ def show(
     with _plain_errors():
         from selfattn_jax.config import to_yaml
         from selfattn_jax.config.loading import load, located
-        from selfattn_jax.costs import forms, model_costs
+        from selfattn_jax.costs import forms, mixer_costs, model_costs
 
         loaded, document = load(config, overrides or [])
         with located(document):
             costs, found = model_costs(loaded), forms(loaded)
-        text, lines = to_yaml(loaded.resolved()), _cost_lines(loaded, costs, found)
+            lines = _cost_lines(loaded, costs, found) | _mixer_lines(mixer_costs(loaded))
+        text = to_yaml(loaded.resolved())
         if console.is_terminal:
             table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
             for line in lines.items():
@@ -214,8 +216,21 @@ def _cost_lines(config: "Config", costs: dict[str, Any], forms: list["Explanatio
         "state": f"{quantity(costs['state_bytes'], 'B')} per run: parameters and AdamW's two moments",
         "activations": f"at most {quantity(costs['activation_bytes'], 'B')} per training batch",
         "runs": f"{len(runs_of(config))}, {config.training.steps} steps each",
-        **({"attention": "; ".join(said)} if said else {}),
+        **({"form": "; ".join(said)} if said else {}),
     }
+
+
+def _mixer_lines(mixers: list["MixerCost"]) -> dict[str, str]:
+    """What `show` says of each mixer by the catalogue's formulas."""
+    from selfattn_jax.reports.formats import quantity
+
+    lines = {}
+    for one in mixers:
+        said = [f"{quantity(one.flops, 'FLOP')} per sequence and layer (2·{one.cost} a head)"]
+        said += [f"state of {quantity(one.state, '')} numbers ({one.carries} a head)"] if one.carries else []
+        said += [f"own parameters {one.parameters:,}"] if one.parameters else []
+        lines[one.name] = ", ".join(said)
+    return lines
 
 
 @app.command("list")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,13 @@ import numpy as np
 from flax import nnx
 from jax.extend import core
 
+from selfattn_jax import catalogue
 from selfattn_jax.build import abstract_encoder, make_task
 from selfattn_jax.choosing import Explanation, explanations
 from selfattn_jax.config.schema import Config
+from selfattn_jax.formulas import evaluate, letters_of
+from selfattn_jax.functional.bind import is_lead
+from selfattn_jax.modules.attention import made
 
 # Primitives that move, compare or choose numbers without computing any.
 FREE = frozenset(
@@ -104,6 +108,79 @@ def model_costs(config: Config) -> dict[str, int]:
         "state_bytes": 3 * 4 * parameters,
         "activation_bytes": config.training.batch * _bytes(jaxpr.jaxpr),
     }
+
+
+class MixerCost(NamedTuple):
+    """What one mixer of a model costs by the catalogue's formulas.
+
+    Attributes:
+      name: of the entry.
+      parameters: trained numbers of the mixer itself, without the projections around it.
+      flops: of all heads for one sequence: a multiplication and an addition for each unit of `cost`.
+      state: numbers that all heads need to go on with the next position.
+    """
+
+    name: str
+    parameters: int
+    cost: str
+    flops: float
+    carries: str
+    state: float
+
+
+def mixer_costs(config: Config) -> list[MixerCost]:
+    """What the mixers of a config's layers cost by formula; those that are alike come once.
+
+    Args:
+      config: of the experiment.
+    Returns: a cost for each; of mixers in parallel, one for each part.
+    Raises: ConfigError for what cannot work.
+    """
+    task = make_task(config)
+    encoder = abstract_encoder(config, task)
+    alike: dict[Any, MixerCost] = {}
+    for mixer, block in zip(config.model.mixers, encoder.blocks, strict=True):
+        parts = getattr(mixer, "parallel", (mixer,))
+        layer: Any = block.mixer
+        modules = getattr(layer.mixer, "mixers", (layer.mixer,))
+        for part, module in zip(parts, modules, strict=True):
+            if part not in alike:
+                alike[part] = _mixer_cost(part, module, layer, config.model.width, task.length, len(parts))
+    return list(alike.values())
+
+
+def _mixer_cost(config: Any, module: Any, layer: Any, width: int, length: int, parts: int) -> MixerCost:
+    entry = catalogue.in_slot("mixer")[config.name]
+    heads = layer.heads.count // parts if hasattr(layer, "heads") else 1
+    sizes = {"T": length, "S": length, "D": width}
+    if hasattr(layer, "heads"):
+        sizes |= {"K": layer.heads.key_width, "V": layer.heads.value_width}
+    if entry.takes == "vectors":  # of heads it mixes the values side by side
+        sizes["D"], heads = heads * sizes.get("V", width), 1
+    if entry.name != "attention":
+        module = getattr(module, "mixer", module) if entry.takes == "vectors" and parts > 1 else module
+        inputs = jax.ShapeDtypeStruct((1, length, width), jnp.float32)
+        sizes |= letters_of(entry.function, knob_shapes(module.mixer, inputs))
+    flops, state = (evaluate(formula, sizes) for formula in (entry.cost, entry.carries))
+    return MixerCost(entry.name, parameter_count(module), entry.cost, 2 * heads * flops, entry.carries, heads * state)
+
+
+def knob_shapes(module: Any, inputs: jax.ShapeDtypeStruct) -> dict[str, Any]:
+    """The knobs of a module's piece as one head of one sequence has them: shapes in place of arrays.
+
+    Args:
+      module: that gives the piece.  inputs: [B,T,D], those of a layer.
+    Returns: name → shape and dtype, or the number itself.
+    """
+    piece = nnx.eval_shape(lambda inputs: made(module, inputs=inputs), inputs)
+
+    def own(knob: Any) -> Any:
+        if not is_lead(knob):
+            return knob
+        mapped = len(set(knob.letters) & {"B", "H"})
+        return jax.ShapeDtypeStruct(knob.array.shape[mapped:], knob.array.dtype)
+
+    return {name: own(knob) for name, knob in piece.knobs.items()}
 
 
 def forms(config: Config) -> list[Explanation]:

@@ -1,8 +1,12 @@
 """Costs as formulas in the letters of `shapes`, such as "(T+S)·K·V" or "T·log T·V": their value, and how they grow."""
 
+import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
 
 LENGTHS = "TS"
 
@@ -32,6 +36,26 @@ def degree(formula: str) -> int:
         return evaluate(formula, letters | dict.fromkeys(LENGTHS, length))
 
     return round(math.log2(at(2.0**61) / at(2.0**60))) if letters else 0
+
+
+def letters_of(function: Callable, knobs: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes that a function's docstring gives letters to: `projection: [M,K]` of an array, `chunk: C` of a number.
+
+    Args:
+      function: documented as the house does.
+      knobs: name → array (or its shape and dtype) or number; what is not named here has its default.
+    Returns: letter → size.
+    """
+    said, found = inspect.getdoc(function) or "", {}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    for name, knob in (defaults | dict(knobs)).items():
+        array = re.search(rf"\b{name}: \[([A-Z](?:,[A-Z])*)\]", said)
+        number = re.search(rf"\b{name}: ([A-Z])\b", said)
+        if array and hasattr(knob, "shape"):
+            found |= dict(zip(array[1].split(","), jnp.shape(knob), strict=False))
+        elif number and isinstance(knob, int):
+            found[number[1]] = knob
+    return found
 
 
 def _split(formula: str, sign: str) -> list[str]:
