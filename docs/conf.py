@@ -1,5 +1,6 @@
 """Sphinx settings: Markdown pages, docstrings as they are written, and the catalogue as a page of its own."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from selfattn_jax import catalogue
@@ -20,14 +21,21 @@ def write_catalogue(app: object) -> None:
         "",
     ]
     for kind in catalogue.KINDS:
-        lines += [f"## {kind}", "", "| name | what it does | goes to | cost | can and needs | knobs | source |"]
-        lines += ["|---|---|---|---|---|---|---|"]
+        more = ("memory", "state") if kind == "mixers" else ()
+        columns = ("name", "what it does", "goes to", "cost", *more, "can and needs", "knobs", "source")
+        lines += [f"## {kind}", "", row(columns), row("---" for _ in columns)]
         for entry in catalogue.of_kind(kind).values():
             knobs = ", ".join(entry.knobs()) if entry.in_config else ""
-            cells = (f"`{entry.name}`", entry.summary, f"`{entry.place}`", entry.cost, entry.capabilities, knobs)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, entry.paper)) + " |")
+            grows = (entry.cost, *((entry.memory, entry.carries) if more else ()))
+            does = (f"`{entry.name}`", entry.summary, f"`{entry.place}`")
+            lines.append(row((*does, *grows, entry.capabilities, knobs, entry.paper)))
         lines.append("")
     (Path(__file__).parent / "catalogue.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def equations_as_written(app: object, what: str, name: str, target: object, options: object, lines: list[str]) -> None:

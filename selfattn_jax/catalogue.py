@@ -29,6 +29,7 @@ from selfattn_jax.functional import (
     relative,
     rowwise,
     scores,
+    synthesizers,
 )
 from selfattn_jax.functional.bind import Bound, signature_of
 from selfattn_jax.modules import pieces, positions
@@ -227,6 +228,11 @@ def _score(function: Callable, module: Callable | None = None, paper: str = "", 
     return Entry("scores", function, module, paper, **{"cost": "T·S·K", **declared})
 
 
+def _synthesizer(function: Callable, module: Callable, cost: str) -> Entry:
+    example = MappingProxyType({"maximum": 32})
+    return _score(function, module, "arXiv:2005.00743", cost=cost, learns=True, positional=True, example=example)
+
+
 def _normalizer(function: Callable, module: Callable | None = None, paper: str = "", **declared: Any) -> Entry:
     return Entry("normalizers", function, module, paper, **declared)
 
@@ -260,6 +266,16 @@ def _kernel(function: Callable, module: Callable | None, paper: str, cost: str, 
     return Entry("mixers", function, module, paper, cost, **{"mask": "key", "memory": "(T+S)·(K+V)", **declared})
 
 
+def _low_rank(function: Callable, module: Callable | None, paper: str, cost: str, **declared: Any) -> Entry:
+    declared = {"mask": "key", "memory": "(T+S)·(K+V+M)", "causal": False, **declared}
+    return Entry("mixers", function, module, paper, cost, **declared)
+
+
+def _vectors(function: Callable, module: Callable | None, paper: str, cost: str, **declared: Any) -> Entry:
+    declared = {"mask": "key", "memory": "T·D", "positional": True, "learns": module is not None, **declared}
+    return Entry("mixers", function, module, paper, cost, **declared)
+
+
 entries: tuple[Entry, ...] = (
     _score(scores.dot, paper="arXiv:1508.04025", keeps=("rotation", "scaling")),
     _score(scores.scaled_dot, paper="arXiv:1706.03762", keeps=("rotation", "scaling")),
@@ -270,6 +286,9 @@ entries: tuple[Entry, ...] = (
     _score(scores.squared_distance, paper="arXiv:2006.04710", keeps=("rotation",)),
     _score(scores.gaussian, pieces.Gaussian, "arXiv:2110.11945", learns=True, keeps=("rotation",)),
     _score(scores.zero, paper="arXiv:2005.00743", cost="T·S"),
+    _synthesizer(synthesizers.synthesizer_dense, modules.synthesizers.SynthesizerDense, "T·F·(K+N)"),
+    _synthesizer(synthesizers.synthesizer_random, modules.synthesizers.SynthesizerRandom, "T·S"),
+    _synthesizer(synthesizers.synthesizer_factorised, modules.synthesizers.SynthesizerFactorised, "T·S·F"),
     Entry("modifiers", modifiers.softcap, paper="arXiv:2408.00118"),
     Entry("modifiers", modifiers.temperature, pieces.Temperature, paper="arXiv:1503.02531", learns=True),
     Entry("modifiers", modifiers.log_length, paper="arXiv:2202.12172"),
@@ -358,6 +377,176 @@ entries: tuple[Entry, ...] = (
         carries="S·(K+V)",
     ),
     _kernel(mixers.linear, None, "arXiv:2006.16236", "(T+S)·K·V", carries="K·(V+1)", weights=mixers.linear_weights),
+    _kernel(
+        mixers.performer,
+        modules.mixers.Performer,
+        "arXiv:2009.14794",
+        "(T+S)·M·(K+V)",
+        memory="(T+S)·(K+V+M)",
+        carries="M·(V+1)",
+        weights=mixers.performer_weights,
+    ),
+    _kernel(
+        mixers.cosformer,
+        modules.mixers.Cosformer,
+        "arXiv:2202.08791",
+        "2·(T+S)·K·V",
+        carries="2·K·(V+1)",
+        positional=True,
+        smooth=False,
+        weights=mixers.cosformer_weights,
+        example=MappingProxyType({"maximum": 8}),
+    ),
+    _kernel(
+        mixers.random_feature,
+        modules.mixers.RandomFeature,
+        "arXiv:2103.02143",
+        "(T+S)·M·(K+2·V)",
+        memory="(T+S)·(K+V+M)",
+        carries="2·M·(V+1)",
+        smooth=False,
+        weights=mixers.random_feature_weights,
+    ),
+    _kernel(mixers.taylor, None, "arXiv:2402.18668", "T·K·K·V", carries="K·K·(V+1)", weights=mixers.taylor_weights),
+    _kernel(
+        mixers.hedgehog,
+        modules.mixers.Hedgehog,
+        "arXiv:2402.04347",
+        "(T+S)·F·(K+2·V)",
+        memory="(T+S)·(K+V+F)",
+        carries="2·F·(V+1)",
+        learns=True,
+        weights=mixers.hedgehog_weights,
+    ),
+    _low_rank(
+        mixers.linformer,
+        modules.mixers.Linformer,
+        "arXiv:2006.04768",
+        "(T+S)·M·(K+V)",
+        positional=True,
+        learns=True,
+        weights=mixers.linformer_weights,
+        example=MappingProxyType({"maximum": 8}),
+    ),
+    _low_rank(
+        mixers.nystrom,
+        None,
+        "arXiv:2102.03902",
+        "2·T·M·(K+V)+24·M·M·M",
+        square=True,
+        positional=True,
+        weights=mixers.nystrom_weights,
+        example=MappingProxyType({"landmarks": 3}),
+    ),
+    _low_rank(
+        mixers.luna,
+        modules.mixers.Luna,
+        "arXiv:2106.01540",
+        "(T+2·S)·M·K+(T+S)·M·V",
+        learns=True,
+        weights=mixers.luna_weights,
+    ),
+    _low_rank(
+        mixers.latent_bottleneck,
+        modules.mixers.LatentBottleneck,
+        "arXiv:1810.00825",
+        "(T+S)·M·(K+V)",
+        learns=True,
+        weights=mixers.latent_bottleneck_weights,
+    ),
+    _low_rank(
+        mixers.clustered,
+        None,
+        "arXiv:2007.04825",
+        "2·I·T·M·K+T·M·(K+V)",
+        square=True,
+        smooth=False,
+        weights=mixers.clustered_weights,
+        example=MappingProxyType({"clusters": 3}),
+    ),
+    Entry(
+        "mixers",
+        mixers.aft_full,
+        modules.mixers.AftFull,
+        "arXiv:2105.14103",
+        "T·S·(F+2·V)",
+        memory="T·S",
+        mask="key",
+        elementwise=True,
+        positional=True,
+        learns=True,
+        example=MappingProxyType({"maximum": 8}),
+    ),
+    Entry(
+        "mixers",
+        mixers.aft_simple,
+        None,
+        "arXiv:2105.14103",
+        "4·(T+S)·V",
+        memory="(T+S)·V",
+        carries="3·V",
+        mask="key",
+        elementwise=True,
+    ),
+    Entry(
+        "mixers",
+        mixers.long_convolution,
+        modules.mixers.LongConvolution,
+        "arXiv:2302.10866",
+        "8·T·log T·V",
+        memory="T·V",
+        mask="key",
+        both_ways=False,
+        square=True,
+        elementwise=True,
+        positional=True,
+        learns=True,
+    ),
+    _vectors(
+        mixers.lru,
+        modules.mixers.Lru,
+        "arXiv:2303.06349",
+        "4·T·D·N",
+        memory="T·(D+N)",
+        carries="2·N",
+        both_ways=False,
+        steps=mixers.lru_steps,
+        chunks=mixers.lru_chunks,
+    ),
+    _vectors(
+        mixers.s4d,
+        modules.mixers.S4d,
+        "arXiv:2206.11893",
+        "T·D·(C+4·N)",
+        carries="2·D·N",
+        both_ways=False,
+        projects=True,
+        steps=mixers.s4d_steps,
+        chunks=mixers.s4d_chunks,
+    ),
+    _vectors(
+        mixers.gru,
+        modules.mixers.Gru,
+        "arXiv:1406.1078",
+        "6·T·D·D",
+        carries="D",
+        both_ways=False,
+        steps=mixers.gru_steps,
+    ),
+    _vectors(
+        mixers.lstm,
+        modules.mixers.Lstm,
+        "Hochreiter & Schmidhuber 1997",
+        "8·T·D·D",
+        carries="2·D",
+        both_ways=False,
+        steps=mixers.lstm_steps,
+    ),
+    _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D"),
+    _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", positional=False, projects=True),
+    _vectors(mixers.none, None, "", "", memory="", positional=False),
+    _vectors(mixers.fourier, None, "arXiv:2105.03824", "3·T·D·(log T+log D)", mask="none", causal=False),
+    _vectors(mixers.mlp_mixer, modules.mixers.MlpMixer, "arXiv:2105.01601", "2·T·F·D", mask="none", causal=False),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
     Entry("tasks", tasks.adding, paper="Hochreiter & Schmidhuber 1997", cost="T"),

@@ -29,6 +29,34 @@ FREE = frozenset(
 )
 
 
+def _fft(equation: core.JaxprEqn) -> int:
+    """5·N·log₂ N for a transform of N complex numbers, half of that where they are real on one side."""
+    lengths = equation.params["fft_lengths"]
+    numbers = max(_size(variable) for variable in (*equation.invars, *equation.outvars))
+    real = "RFFT" in str(equation.params["fft_type"])
+    return round((2.5 if real else 5) * numbers * math.log2(max(2, math.prod(lengths))))
+
+
+def _triangular_solve(equation: core.JaxprEqn) -> int:
+    """N² for every column that a triangle of N rows is solved for."""
+    return equation.invars[0].aval.shape[-1] * _size(equation.outvars[0])  # pyright: ignore
+
+
+def _convolution(equation: core.JaxprEqn) -> int:
+    """A multiplication and an addition for every tap of every number that comes out."""
+    kernel = equation.invars[1].aval.shape  # pyright: ignore
+    features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+    return 2 * _size(equation.outvars[0]) * math.prod(kernel) // features
+
+
+# Primitives that compute more than one operation for each number that comes out.
+DEAR: dict[str, Callable[[core.JaxprEqn], int]] = {
+    "fft": _fft,
+    "triangular_solve": _triangular_solve,
+    "conv_general_dilated": _convolution,
+}
+
+
 def flops(function: Callable, *arguments: Any) -> int:
     """Counts the floating-point operations of a call, from its traced program.
 
@@ -60,6 +88,8 @@ def _equation(equation: core.JaxprEqn) -> int:
         return sum(inner) * (parameters["length"] if name == "scan" else 1)
     if name in FREE:
         return 0
+    if name in DEAR:
+        return DEAR[name](equation)
     if name.startswith(("reduce_", "cum")):
         return _size(equation.invars[0])
     return sum(_size(variable) for variable in equation.outvars)
@@ -172,7 +202,8 @@ def knob_shapes(module: Any, inputs: jax.ShapeDtypeStruct) -> dict[str, Any]:
       module: that gives the piece.  inputs: [B,T,D], those of a layer.
     Returns: name → shape and dtype, or the number itself.
     """
-    piece = nnx.eval_shape(lambda inputs: made(module, inputs=inputs), inputs)
+    structure, state = nnx.split(module)
+    piece = jax.eval_shape(lambda state, inputs: made(nnx.merge(structure, state), inputs=inputs), state, inputs)
 
     def own(knob: Any) -> Any:
         if not is_lead(knob):

@@ -1,6 +1,6 @@
 """Flax NNX modules: parameters around the functions."""
 
-from selfattn_jax.modules import heads, masks, mixers, pieces, positions
+from selfattn_jax.modules import heads, masks, mixers, pieces, positions, synthesizers
 from selfattn_jax.modules.attention import Attention, CrossAttention, Mixer, SelfAttention
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
 from selfattn_jax.modules.vectors import OnValues, Parallel, VectorLayer, VectorMixer
@@ -23,4 +23,5 @@ __all__ = [
     "mixers",
     "pieces",
     "positions",
+    "synthesizers",
 ]

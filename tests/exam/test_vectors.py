@@ -99,10 +99,11 @@ def leaves(given: Answer) -> list[np.ndarray]:
 
 def expected(entry: Entry, sitter: Sitter, asked: Question, *, causal: bool) -> np.ndarray:
     """By the oracle, sequence by sequence."""
-    knobs = sitting.own_knobs(nnx.merge(*sitter).mixer(), 0, 0)
-    oracle = oracle_of("mixers", entry.name)
+    own = sitting.own_knobs(nnx.merge(*sitter).mixer(), 0, 0)
+    knobs = {name: knob for name, knob in own.items() if name not in ("key_mask", "causal", "chunk")}
+    oracle = functools.partial(oracle_of("mixers", entry.name), causal=causal, **knobs)
     rows = zip(asked.inputs, asked.key_mask, strict=True)
-    return np.array([oracle(inputs, causal=causal, key_mask=visible, **knobs) for inputs, visible in rows])
+    return np.array([oracle(inputs, key_mask=visible) for inputs, visible in rows])
 
 
 @every_way()
