@@ -276,6 +276,13 @@ def _vectors(function: Callable, module: Callable | None, paper: str, cost: str,
     return Entry("mixers", function, module, paper, cost, **declared)
 
 
+def _recurrence(function: Callable, module: Callable, paper: str, cost: str, **declared: Any) -> Entry:
+    name = function.__name__
+    forms = {form: getattr(mixers, f"{name}_{form}") for form in ("steps", "chunks", "weights")}
+    able = {"both_ways": False, "mask": "key", "square": True, "positional": True, "learns": True}
+    return Entry("mixers", function, module, paper, cost, memory="T·(C+K+V)", carries="K·V", **able | forms | declared)
+
+
 entries: tuple[Entry, ...] = (
     _score(scores.dot, paper="arXiv:1508.04025", keeps=("rotation", "scaling")),
     _score(scores.scaled_dot, paper="arXiv:1706.03762", keeps=("rotation", "scaling")),
@@ -488,6 +495,13 @@ entries: tuple[Entry, ...] = (
         mask="key",
         elementwise=True,
     ),
+    _recurrence(mixers.retention, modules.mixers.Retention, "arXiv:2307.08621", "T·C·(C+K+V)+2·T·K·V", learns=False),
+    _recurrence(mixers.simple_gated, modules.mixers.SimpleGated, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
+    _recurrence(mixers.gated_linear, modules.mixers.GatedLinear, "arXiv:2312.06635", "T·C·(K+V)+2·T·K·V+32·T·16·K"),
+    _recurrence(mixers.delta, modules.mixers.Delta, "arXiv:2406.06484", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
+    _recurrence(mixers.gated_delta, modules.mixers.GatedDelta, "arXiv:2412.06464", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
+    _recurrence(mixers.ssd, modules.mixers.Ssd, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
+    _recurrence(mixers.rwkv, modules.mixers.Rwkv, "arXiv:2404.05892", "T·C·(K+V)+2·T·K·V+32·T·16·K"),
     Entry(
         "mixers",
         mixers.long_convolution,

@@ -3,6 +3,16 @@
 from selfattn_jax.functional.mixers.attention_free import aft_full, aft_simple
 from selfattn_jax.functional.mixers.clusters import clustered, clustered_weights
 from selfattn_jax.functional.mixers.convolutions import convolution, long_convolution
+from selfattn_jax.functional.mixers.delta_rule import (
+    delta,
+    delta_chunks,
+    delta_steps,
+    delta_weights,
+    gated_delta,
+    gated_delta_chunks,
+    gated_delta_steps,
+    gated_delta_weights,
+)
 from selfattn_jax.functional.mixers.kernels import (
     cosformer,
     cosformer_weights,
@@ -26,6 +36,29 @@ from selfattn_jax.functional.mixers.low_rank import (
 )
 from selfattn_jax.functional.mixers.performer import performer, performer_weights
 from selfattn_jax.functional.mixers.plain import bag, fourier, mlp_mixer, none
+from selfattn_jax.functional.mixers.recurrences import (
+    gated_linear,
+    gated_linear_chunks,
+    gated_linear_steps,
+    gated_linear_weights,
+    retention,
+    retention_chunks,
+    retention_steps,
+    retention_weights,
+    rwkv,
+    rwkv_chunks,
+    rwkv_steps,
+    rwkv_weights,
+    short_convolution,
+    simple_gated,
+    simple_gated_chunks,
+    simple_gated_steps,
+    simple_gated_weights,
+    ssd,
+    ssd_chunks,
+    ssd_steps,
+    ssd_weights,
+)
 from selfattn_jax.functional.mixers.recurrent_networks import gru, gru_steps, lstm, lstm_steps
 from selfattn_jax.functional.mixers.state_space import lru, lru_chunks, lru_steps, s4d, s4d_chunks, s4d_steps
 
@@ -38,7 +71,19 @@ __all__ = [
     "convolution",
     "cosformer",
     "cosformer_weights",
+    "delta",
+    "delta_chunks",
+    "delta_steps",
+    "delta_weights",
     "fourier",
+    "gated_delta",
+    "gated_delta_chunks",
+    "gated_delta_steps",
+    "gated_delta_weights",
+    "gated_linear",
+    "gated_linear_chunks",
+    "gated_linear_steps",
+    "gated_linear_weights",
     "gru",
     "gru_steps",
     "hedgehog",
@@ -65,9 +110,26 @@ __all__ = [
     "performer_weights",
     "random_feature",
     "random_feature_weights",
+    "retention",
+    "retention_chunks",
+    "retention_steps",
+    "retention_weights",
+    "rwkv",
+    "rwkv_chunks",
+    "rwkv_steps",
+    "rwkv_weights",
     "s4d",
     "s4d_chunks",
     "s4d_steps",
+    "short_convolution",
+    "simple_gated",
+    "simple_gated_chunks",
+    "simple_gated_steps",
+    "simple_gated_weights",
+    "ssd",
+    "ssd_chunks",
+    "ssd_steps",
+    "ssd_weights",
     "taylor",
     "taylor_weights",
 ]

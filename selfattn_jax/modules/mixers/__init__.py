@@ -5,6 +5,7 @@ from selfattn_jax.modules.mixers.convolutions import Convolution, LongConvolutio
 from selfattn_jax.modules.mixers.kernels import Cosformer, Hedgehog, Performer, RandomFeature
 from selfattn_jax.modules.mixers.low_rank import LatentBottleneck, Linformer, Luna
 from selfattn_jax.modules.mixers.plain import MlpMixer
+from selfattn_jax.modules.mixers.recurrences import Delta, GatedDelta, GatedLinear, Retention, Rwkv, SimpleGated, Ssd
 from selfattn_jax.modules.mixers.recurrent_networks import Gru, Lstm
 from selfattn_jax.modules.mixers.state_space import Lru, S4d
 
@@ -12,6 +13,9 @@ __all__ = [
     "AftFull",
     "Convolution",
     "Cosformer",
+    "Delta",
+    "GatedDelta",
+    "GatedLinear",
     "Gru",
     "Hedgehog",
     "LatentBottleneck",
@@ -23,5 +27,9 @@ __all__ = [
     "MlpMixer",
     "Performer",
     "RandomFeature",
+    "Retention",
+    "Rwkv",
     "S4d",
+    "SimpleGated",
+    "Ssd",
 ]
