@@ -98,7 +98,7 @@ def inspect(
         key, pieces, mask=mask, query_positions=query_positions, key_positions=key_positions, **data
     )
 
-    choice = choose(implementation, context.composition, *_sizes(query, key), want)
+    choice = _choice(implementation, context, query, key, want)
     if choice.implementation != "blockwise":
         return _inspect_as(choice.plan, tuple(want), None, context, query, key, value, rng)
     # Tiles are a loop, which is compiled even where nothing else is: once, and not at every call and in every layer.
@@ -152,16 +152,20 @@ def explain(
     _check_ranks(query, key, value)
     settings.pop("rng", None)
     data = {name: settings.pop(name) for name in _DATA if name in settings}
-    return choose(implementation, lifted_context(key, settings, **data).composition, *_sizes(query, key), want)
+    return _choice(implementation, lifted_context(key, settings, **data), query, key, want)
 
 
 _DATA = ("mask", "lengths", "segments", "query_positions", "key_positions")
 
 
-def _sizes(query: Array, key: Array) -> tuple[int, int, int]:
-    """B·H, T and S, of arrays whose ranks are right."""
+def _choice(
+    implementation: Implementation, context: "LiftedContext", query: Array, key: Array, want: Collection[str]
+) -> Explanation:
+    """The form for arrays whose ranks are right."""
     batch = query.shape[0] if len(query.shape) == 4 else 1
-    return batch * query.shape[-2], query.shape[-3], key.shape[-3]
+    sizes = batch * query.shape[-2], query.shape[-3], key.shape[-3]
+    default = context.query_positions is None and context.key_positions is None
+    return choose(implementation, context.composition, *sizes, want, default=default)
 
 
 class LiftedContext(NamedTuple):

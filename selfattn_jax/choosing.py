@@ -14,7 +14,9 @@ import jax
 from selfattn_jax.functional import blockwise
 from selfattn_jax.functional.attend import Composition, Inspection, attend_composed
 from selfattn_jax.functional.blockwise import attend_by_blocks, why_not
+from selfattn_jax.functional.masks import Mask
 from selfattn_jax.functional.rows import attend_by_rows
+from selfattn_jax.functional.tiles import Block, visited
 
 Implementation = Literal["auto", "dense", "rows", "blockwise"]
 
@@ -30,14 +32,18 @@ FEW_PAIRS = 2**16  # T · S of one head, below which dense wins on a CPU whateve
 FEW_IN_ALL = 2**18  # B · H · T · S, likewise
 MANY_IN_ALL = 2**28  # B · H · T · S, a gibibyte of float32: what a dense form holds several times over
 TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one large tile
-LARGE_BLOCK = 1024  # of one head, where no tile can be left out
+LARGE_BLOCK = 1024  # of one head, where no tile can be left out; queries and keys from which other tiles are weighed
+
+# What a pair costs on a CPU in the tiles that a mask may empty, in those of `blockwise.BLOCK` = 1. Smaller ones visit
+# fewer pairs around a mask's edge, but every step of the loop has costs of its own.
+COSTS = {Block(256, 512, 256): 1.15}
 
 
 class Plan(NamedTuple):
     """How an attention is computed; hashable, so that one compiled program serves all that are alike."""
 
     implementation: str
-    block: int | None  # queries, and keys, of a tile; None = the form has none
+    block: Block | None  # the shape of a tile; None = the form has none
     at_once: int | None  # heads, of all examples, that are computed side by side; None = all
 
     def attend(self, *arguments: Any) -> Inspection:
@@ -90,6 +96,8 @@ def choose(
     queries: int,
     keys: int,
     want: Collection[str] = (),
+    *,
+    default: bool = True,
 ) -> Explanation:
     """Decides how an attention is computed.
 
@@ -98,6 +106,7 @@ def choose(
       composition: from `compose`.
       heads: B·H.  queries: T.  keys: S.
       want: extras, as for `inspect`.
+      default: whether positions are 0, 1, 2 …, so that it is known which tiles a mask empties.
     Returns: the explanation of the choice.
     Raises: ValueError for an unknown implementation.
     """
@@ -108,7 +117,7 @@ def choose(
         form, reasons = implementation, {implementation: "asked for"}
     else:
         form, reasons = _automatic(composition, heads, queries, keys, want, cpu=cpu)
-    explanation = Explanation(_plan(form, composition, heads, queries, keys, cpu=cpu), reasons)
+    explanation = Explanation(_plan(form, composition, heads, queries, keys, default=default, cpu=cpu), reasons)
     collected = _collected.get()
     if collected is not None:
         collected.append(explanation)
@@ -135,13 +144,29 @@ def _automatic(
     return "rows", {**reasons, "rows": f"{sizes} are many: a block of rows at a time", "dense": "would hold all pairs"}
 
 
-def _plan(form: str, composition: Composition, heads: int, queries: int, keys: int, *, cpu: bool) -> Plan:
-    """A form with the side of its tiles, and how many heads it computes side by side."""
+def _plan(
+    form: str, composition: Composition, heads: int, queries: int, keys: int, *, default: bool, cpu: bool
+) -> Plan:
+    """A form with the shape of its tiles, and how many heads it computes side by side."""
     if form != "blockwise":
         return Plan(form, None, None)
-    # A tile that a mask may empty is better small; one that has to be computed anyway is better large.
-    large = cpu and composition.mask is None and min(queries, keys) >= LARGE_BLOCK
-    block = LARGE_BLOCK if large else blockwise.BLOCK
-    tile = min(block, max(queries, 1)) * min(block, max(keys, 1))
+    block = _block(composition.mask, queries, keys, default=default) if cpu else Block.square(blockwise.BLOCK)
+    rows, columns, _ = block.within(queries, keys)
+    tile = rows * columns
     most = max(TILE // 2 // tile, TILE // max(tile, blockwise.BLOCK**2), 1) if cpu else max(MANY_IN_ALL // tile, 1)
     return Plan(form, block, None if most >= heads else most)
+
+
+def _block(mask: Mask | None, queries: int, keys: int, *, default: bool) -> Block:
+    """The cheapest tiles on a CPU: of those that a mask may empty, the ones that together hold the fewest pairs."""
+    usual = Block.square(blockwise.BLOCK)
+    if min(queries, keys) < LARGE_BLOCK:
+        return usual
+    if mask is None:
+        return Block.square(LARGE_BLOCK)
+
+    def cost(block: Block) -> float:
+        tiles = visited(mask, queries, keys, block, default=default)
+        return len(tiles) * block.rows * block.columns * COSTS.get(block, 1)
+
+    return min((usual, *COSTS), key=cost)

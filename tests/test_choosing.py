@@ -10,6 +10,7 @@ import selfattn_jax as sa
 from selfattn_jax import choosing
 from selfattn_jax.attention import lift
 from selfattn_jax.choosing import explanations
+from selfattn_jax.functional.tiles import Block
 
 
 def shaped(batch, length, heads, width=8):
@@ -55,9 +56,20 @@ def test_what_is_asked_for_is_taken():
 
 
 def test_tiles_are_large_where_none_can_be_left_out():
-    assert chosen(1, 2048, 4).plan == choosing.Plan("blockwise", 1024, 1)
-    assert chosen(1, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", 512, None)
-    assert chosen(4, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", 512, 4)
+    large, usual = Block.square(1024), Block.square(512)
+    assert chosen(1, 2048, 4).plan == choosing.Plan("blockwise", large, 1)
+    assert chosen(1, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", usual, None)
+    assert chosen(4, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", usual, 4)
+
+
+def test_tiles_fit_a_window_where_its_positions_are_known():
+    window = sa.masks.causal & sa.bind(sa.masks.window, left=256)
+    assert str(chosen(1, 2048, 4, mask=window).plan) == "blockwise (tiles of 256 × 512)"
+    assert str(chosen(1, 2048, 4, mask=window, lengths=np.int32([900])).plan) == "blockwise (tiles of 256 × 512)"
+    wide = sa.masks.causal & sa.bind(sa.masks.window, left=1024)
+    unknown = {"mask": window, "query_positions": np.arange(2048, dtype=np.int32)}
+    for settings in ({"mask": wide}, unknown, {"lengths": np.int32([900])}):
+        assert str(chosen(1, 2048, 4, **settings).plan) == "blockwise (tiles of 512)"
 
 
 def test_an_explanation_prints_as_lines():

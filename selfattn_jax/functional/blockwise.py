@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from selfattn_jax.functional.attend import Composition, Inspection, checked_positions, prepare
 from selfattn_jax.functional.normalizers import streaming
 from selfattn_jax.functional.reverse import reverse_only
-from selfattn_jax.functional.tiles import Fixed, Floats, Tile, Tiles, part, replaced
+from selfattn_jax.functional.tiles import Block, Fixed, Floats, Tile, Tiles, as_block, turned_back
 from selfattn_jax.shapes import Array, accumulation_dtype
 
 BLOCK = 512  # queries, and keys, of a tile
@@ -31,12 +31,12 @@ def attend_by_blocks(
     key_positions: Array | None = None,
     rng: Array | None = None,
     want: Collection[str] = (),
-    block: int | None = None,
+    block: int | Block | None = None,
 ) -> Inspection:
     """`attend_composed` in tiles; what is asked for beside the output is at most the log-normaliser.
 
     Args:
-      block: queries, and keys, of a tile; None = 512.
+      block: the shape of a tile, or its queries and keys; None = 512.
       The other arguments are those of `inspect`.
 
     Returns: an Inspection, equal to the dense one up to rounding.
@@ -45,25 +45,23 @@ def attend_by_blocks(
     reasons = why_not(composition, want)
     if reasons:
         raise NotImplementedError("; ".join(reasons))
-    if block is not None and block < 1:
-        raise ValueError(f"block must be at least 1, got {block}")
     positions = checked_positions(query, key, value, query_positions, key_positions, want)
     default = query_positions is None and key_positions is None
     # The rate is known, and is no knob that is differentiated.
     rate, composition = float(composition.dropout), composition._replace(dropout=0)
-    sizes = query.shape[0], key.shape[0], block or BLOCK
-    tiles = Tiles.of(composition, *sizes, default=default, rate=rate, dtype=query.dtype)
+    block = as_block(BLOCK if block is None else block)
+    tiles = Tiles.of(composition, query.shape[0], key.shape[0], block, default=default, rate=rate, dtype=query.dtype)
     fixed = Fixed.of(composition, positions, tiles, rng)
     if composition.mask is not None:
         fixed = _survey(tiles, fixed)
-    alive, seen = fixed.alive.reshape(-1)[: tiles.queries], fixed.seen.reshape(-1)[: tiles.keys]
+    alive, seen = fixed.alive[: tiles.queries], fixed.seen[: tiles.keys]
     query, key, value = prepare(query, key, value, composition, alive, seen, **positions)
     dtype, narrow = accumulation_dtype(query, key, value), value.dtype
     floats = Floats.of(composition, *(array.astype(dtype) for array in (query, key, value)), tiles=tiles)
     floats = jax.tree.map(lambda array: reverse_only(jnp.asarray(array)), floats)
     output, logs = _attend(tiles, floats, fixed)  # pyright: ignore[reportGeneralTypeIssues]
-    output = output.reshape(-1, output.shape[-1])[: tiles.queries].astype(narrow)
-    return Inspection(output, log_normalizer=logs.reshape(-1)[: tiles.queries] if want else None)
+    output = output[: tiles.queries].astype(narrow)
+    return Inspection(output, log_normalizer=logs[: tiles.queries] if want else None)
 
 
 def why_not(composition: Composition, want: Collection[str] = ()) -> list[str]:
@@ -88,7 +86,8 @@ def _survey(tiles: Tiles, fixed: Fixed) -> Fixed:
         seen, visible = found
         tile = Tile(tiles, fixed, *place)
         mask = tile.mask(tile.composition(unknown))
-        return (seen.at[tile.column].max(mask.any(axis=0)), visible.at[tile.row].add(mask.sum(axis=1))), None
+        seen = tile.replaced(seen, "S", tile.part(seen, "S") | mask.any(axis=0))
+        return (seen, tile.added(visible, "T", mask.sum(axis=1, dtype=jnp.int32))), None
 
     start = jnp.zeros(fixed.seen.shape, bool), jnp.zeros(fixed.visible.shape, jnp.int32)
     (seen, visible), _ = jax.lax.scan(step, start, tiles.steps())
@@ -98,39 +97,36 @@ def _survey(tiles: Tiles, fixed: Fixed) -> Fixed:
 class _Running(NamedTuple):
     """What is known of every query after some of its tiles."""
 
-    largest: Array  # [n,t], of the exponents
-    total: Array  # [n,t], of the magnitudes, divided by exp(largest)
-    output: Array  # [n,t,V], likewise
-
-
-def _turned(array: Array) -> Array:
-    """[n,t,K] → [n,K,t]. A product with a turned large operand runs at half the speed: small ones are turned, once."""
-    return jnp.swapaxes(array, 1, 2)
+    largest: Array  # [T], of the exponents
+    total: Array  # [T], of the magnitudes, divided by exp(largest)
+    output: Array  # [T,V], likewise
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array]:
-    """Output [n,t,V] and log-normaliser [n,t] (of a pointwise normaliser: zeros)."""
+    """Output [T,V] and log-normaliser [T] (of a pointwise normaliser: zeros)."""
     return _forward(tiles, floats, fixed)[:2]
 
 
 def _forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array, Array]:
     """Output, log-normaliser and the largest exponent of every query."""
     scale = tiles.inner_scale(floats.query.shape[-1])
-    scaled, turned_key = floats.query * (scale or 1), _turned(floats.key)
+    scaled, turned_key = floats.query * (scale or 1), tiles.turned(floats.key, "S")
 
     def step(running: _Running, place: tuple) -> tuple[_Running, None]:
         tile = Tile(tiles, fixed, *place)
-        row, column = tile.row, tile.column
-        knobs, query, key = tile.knobs(floats.knobs), part(floats.query, row), part(floats.key, column)
-        scores = tile.score(knobs, query, key) if scale is None else part(scaled, row) @ part(turned_key, column)
+        knobs, query, key = tile.knobs(floats.knobs), tile.part(floats.query, "T"), tile.part(floats.key, "S")
+        if scale is None:
+            scores = tile.score(knobs, query, key)
+        else:
+            scores = tile.part(scaled, "T") @ tile.turned_part(turned_key, "S")
         mask = tile.mask(tile.composition(knobs))
         terms = tile.terms(knobs, scores, query, key, mask)
-        before = _Running(*(part(array, row) for array in running))
-        after = _grown(tile, before, knobs, terms, mask, part(floats.value, column))
-        return _Running(*(replaced(array, (row,), new) for array, new in zip(running, after, strict=True))), None
+        before = _Running(*(tile.part(array, "T") for array in running))
+        after = _grown(tile, before, knobs, terms, mask, tile.part(floats.value, "S"))
+        return _Running(*(tile.replaced(array, "T", new) for array, new in zip(running, after, strict=True))), None
 
-    shape, dtype = floats.query.shape[:2], floats.query.dtype
+    shape, dtype = floats.query.shape[:1], floats.query.dtype
     output, zeros = jnp.zeros((*shape, floats.value.shape[-1]), dtype), jnp.zeros(shape, dtype)
     if tiles.shares is None:
         return jax.lax.scan(step, _Running(zeros, zeros, output), tiles.steps())[0].output, zeros, zeros
@@ -164,10 +160,10 @@ def _attend_forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple:
 
 
 class _Turned(NamedTuple):
-    """Small operands, turned for the products of the backward pass."""
+    """Small operands of the backward pass, turned once: a product with a turned large one runs at half the speed."""
 
     query: Array  # [n,K,t], scaled
-    key: Array  # [m,K,s]
+    key: Array  # [m,K,s], s a unit
     value: Array  # [m,V,s]
     cotangent: Array  # [n,V,t]
 
@@ -181,40 +177,44 @@ def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
     finite = jnp.where(alive, logs, 0)
     scale = tiles.inner_scale(floats.query.shape[-1])
     scaled = floats.query * (scale or 1)
-    turned = _Turned(_turned(scaled), _turned(floats.key), _turned(floats.value), _turned(by_output))
+    turned = _Turned(
+        tiles.turned(scaled, "T"),
+        tiles.turned(floats.key, "S"),
+        tiles.turned(floats.value, "S"),
+        tiles.turned(by_output, "T"),
+    )
 
     def step(gradients: Floats, place: tuple) -> tuple[Floats, None]:
         tile = Tile(tiles, fixed, *place)
-        row, column = tile.row, tile.column
-        knobs, query, key = tile.knobs(floats.knobs), part(floats.query, row), part(floats.key, column)
+        knobs, query, key = tile.knobs(floats.knobs), tile.part(floats.query, "T"), tile.part(floats.key, "S")
         mask = tile.mask(tile.composition(knobs))
         if scale is None:
             scores, pull_score = jax.vjp(tile.score, knobs, query, key)
         else:
-            scores, pull_score = part(scaled, row) @ part(turned.key, column), None
+            scores, pull_score = tile.part(scaled, "T") @ tile.turned_part(turned.key, "S"), None
         terms, pull_terms = jax.vjp(
             lambda knobs, scores, query, key: tile.terms(knobs, scores, query, key, mask), knobs, scores, query, key
         )
-        weights, pull_weights = _weights(tile, terms, mask, part(finite, row))
+        weights, pull_weights = _weights(tile, terms, mask, tile.part(finite, "T"))
         by_knobs, by_weights, by_turned_value = _back_from_output(
-            tile, knobs, weights, part(floats.value, column), part(by_output, row), turned
+            tile, knobs, weights, tile.part(floats.value, "S"), tile.part(by_output, "T"), turned
         )
-        more_knobs, by_scores, by_query, by_key = pull_terms(pull_weights(by_weights, part(loss, row)))
+        more_knobs, by_scores, by_query, by_key = pull_terms(pull_weights(by_weights, tile.part(loss, "T")))
         by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
         if pull_score is None:
             # The gradient of the scaled query; the scale waits for the end, where it is one small product.
             by_query = by_scores @ key
-            by_turned_key = part(turned.query, row) @ by_scores
+            by_turned_key = tile.turned_part(turned.query, "T") @ by_scores
         else:
             more_knobs, more_query, more_key = pull_score(by_scores)
             by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
             by_query, by_turned_key = by_query + more_query, (by_key + more_key).T
         return Floats(
-            _with(gradients.query, (row,), by_query),
-            _with(gradients.key, (column,), by_turned_key),
-            _with(gradients.value, (column,), by_turned_value),
+            tile.added(gradients.query, "T", by_query),
+            tile.added_turned(gradients.key, "S", by_turned_key),
+            tile.added_turned(gradients.value, "S", by_turned_value),
             tuple(
-                _with(whole, tile.at(letters), gradient)
+                tile.added(whole, letters, gradient)
                 for whole, gradient, letters in zip(gradients.knobs, by_knobs, tile.letters, strict=True)
             ),
             gradients.level,
@@ -224,14 +224,10 @@ def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
     gradients, _ = jax.lax.scan(step, start, tiles.steps())
     return gradients._replace(
         query=gradients.query * (scale or 1),
-        key=_turned(gradients.key),
-        value=_turned(gradients.value),
+        key=turned_back(gradients.key),
+        value=turned_back(gradients.value),
         level=_by_level(tiles, floats.level, loss, finite, largest, alive),
     ), None
-
-
-def _with(array: Array, places: tuple[Array, ...], added: Array) -> Array:
-    return replaced(array, places, part(array, *places) + added)
 
 
 def _weights(tile: Tile, terms: Array, mask: Array, logs: Array) -> tuple:
@@ -250,8 +246,8 @@ def _back_from_output(
     """Cotangents of the knobs, of the weights [t,s], and of the value, turned [V,s]."""
     dropped = tile.dropped(weights)
     if tile.tiles.averages:
-        by_dropped = by_output @ part(turned.value, tile.column)
-        by_turned_value = part(turned.cotangent, tile.row) @ dropped
+        by_dropped = by_output @ tile.turned_part(turned.value, "S")
+        by_turned_value = tile.turned_part(turned.cotangent, "T") @ dropped
         return jax.tree.map(jnp.zeros_like, knobs), tile.dropped(by_dropped), by_turned_value
     _, pull = jax.vjp(tile.aggregated, knobs, dropped, value)
     by_knobs, by_dropped, by_value = pull(by_output)

@@ -1,19 +1,110 @@
 """Tiles [t,s] of an attention: where they are, what of the composition belongs to each, and which are never visited."""
 
+import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from selfattn_jax.functional import masks
 from selfattn_jax.functional.aggregate import matmul
 from selfattn_jax.functional.attend import Composition, mask_of, modified
 from selfattn_jax.functional.bind import Lead, call, is_lead
 from selfattn_jax.functional.dropout import dropout as drop
 from selfattn_jax.functional.dropout import uniform
-from selfattn_jax.functional.masks import EMPTY, FULL, PARTIAL, classify
+from selfattn_jax.functional.masks import EMPTY, FULL, PARTIAL, Mask, Range, classify
 from selfattn_jax.functional.normalizers import Shares, shares
 from selfattn_jax.functional.scores import dot, scaled_dot
 from selfattn_jax.shapes import Array
+
+
+class Block(NamedTuple):
+    """The shape of a tile. Its keys begin at any multiple of `unit`: a row of tiles begins where its mask does."""
+
+    rows: int  # queries
+    columns: int  # keys
+    unit: int  # divides columns
+
+    @classmethod
+    def square(cls, side: int) -> "Block":
+        """As many keys as queries, beginning at multiples of that."""
+        return cls(side, side, side)
+
+    def within(self, queries: int, keys: int) -> "Block":
+        """The block, no larger than it takes to hold all pairs."""
+        unit = min(self.unit, max(keys, 1))
+        return Block(min(self.rows, max(queries, 1)), min(self.columns // unit, max(-(-keys // unit), 1)) * unit, unit)
+
+    def __str__(self) -> str:
+        if self.rows == self.columns == self.unit:
+            return str(self.rows)
+        return f"{self.rows} × {self.columns}"
+
+
+def as_block(block: int | Block) -> Block:
+    """The shape of tiles, checked; an int is the side of square ones."""
+    if isinstance(block, int):
+        if block < 1:
+            raise ValueError(f"block must be at least 1, got {block}")
+        return Block.square(block)
+    if min(block) < 1 or block.columns % block.unit:
+        raise ValueError(f"block must be at least 1 in all, with columns a multiple of unit, got {block!r}")
+    return block
+
+
+Place = tuple[int, int, bool]  # of a tile: first query, first key, whether all of its pairs are known to attend
+
+
+def visited(mask: Mask | None, queries: int, keys: int, block: Block, *, default: bool) -> tuple[Place, ...]:
+    """The tiles that hold all pairs that may attend, row after row; none overlap.
+
+    Args:
+      mask: any mask.
+      queries: T.  keys: S.
+      block: of the tiles.
+      default: whether positions are 0, 1, 2 …; of others nothing is known.
+    Returns: a place for each tile; the last of a row may overhang.
+    """
+    known = mask if default or mask is None else masks.array
+    return _visited(jax.tree.structure(known), queries, keys, block.within(queries, keys))
+
+
+@functools.lru_cache(maxsize=64)
+def _visited(structure: Any, queries: int, keys: int, block: Block) -> tuple[Place, ...]:
+    """Of a mask whose arrays and floats are not looked at."""
+    mask = structure.unflatten([None] * structure.num_leaves)
+    places = []
+    for first in range(0, queries, block.rows):
+        last = min(first + block.rows, queries) - 1
+        kinds = _kinds(mask, (first, last), keys, block.unit, range(-(-keys // block.unit)))
+        whole = last == first + block.rows - 1
+        places += [(first, key, full and whole) for key, full in _slabs(kinds, block, keys)]
+    return tuple(places)
+
+
+def _kinds(mask: Mask | None, queries: Range, keys: int, unit: int, units: range) -> list[int]:
+    """The class of each unit of a row: of many at once, where all are empty or full."""
+    if mask is None or not units:
+        return [FULL] * len(units)
+    kind = classify(mask, queries, (units[0] * unit, min((units[-1] + 1) * unit, keys) - 1))
+    if kind != PARTIAL or len(units) == 1:
+        return [kind] * len(units)
+    middle = len(units) // 2
+    return [kind for half in (units[:middle], units[middle:]) for kind in _kinds(mask, queries, keys, unit, half)]
+
+
+def _slabs(kinds: list[int], block: Block, keys: int) -> Iterator[tuple[int, bool]]:
+    """Covers what is not empty of a row, from the left: the first key of every slab, and whether all of it is full."""
+    unit, covered = 0, block.columns // block.unit
+    while unit < len(kinds):
+        if kinds[unit] == EMPTY:
+            unit += 1
+        else:
+            first = unit * block.unit
+            full = all(kind == FULL for kind in kinds[unit : unit + covered])
+            yield first, full and first + block.columns <= keys
+            unit += covered
 
 
 class Tiles(NamedTuple):
@@ -21,9 +112,8 @@ class Tiles(NamedTuple):
 
     queries: int
     keys: int
-    rows: int  # of a tile
-    columns: int  # of a tile
-    visited: tuple[tuple[int, int, bool], ...]  # row and column of the tile, and whether the mask is known to be full
+    block: Block
+    visited: tuple[Place, ...]
     structure: Any  # of the composition
     axes: tuple[str, ...]  # of its leaves: the letters T and S of an array knob
     floating: tuple[bool, ...]  # which of its leaves are differentiated
@@ -36,50 +126,49 @@ class Tiles(NamedTuple):
         composition: Composition,
         queries: int,
         keys: int,
-        block: int,
+        block: Block,
         *,
         default: bool,
         rate: float = 0.0,
         dtype: Any = jnp.float32,
     ) -> "Tiles":
         """Lays out the tiles; `default` says that positions are 0, 1, 2 …, so that a mask's tiles can be classified."""
-        rows, columns = min(block, max(queries, 1)), min(block, max(keys, 1))
-        visited = []
-        for i in range(-(-queries // rows)):
-            for j in range(-(-keys // columns)):
-                last = min((i + 1) * rows, queries) - 1, min((j + 1) * columns, keys) - 1
-                whole = last == ((i + 1) * rows - 1, (j + 1) * columns - 1)
-                kind = FULL
-                if composition.mask is not None:
-                    ranges = (i * rows, last[0]), (j * columns, last[1])
-                    kind = classify(composition.mask, *ranges) if default else PARTIAL
-                if kind != EMPTY:
-                    visited.append((i, j, kind == FULL and whole))
+        block = block.within(queries, keys)
+        places = visited(composition.mask, queries, keys, block, default=default)
         leaves, structure = jax.tree.flatten(composition, is_leaf=is_lead)
         axes = tuple(leaf.letters if is_lead(leaf) else "" for leaf in leaves)
         floating = tuple(_is_float(leaf.array if is_lead(leaf) else leaf) for leaf in leaves)
-        return cls(queries, keys, rows, columns, tuple(visited), structure, axes, floating, rate, dtype)
+        return cls(queries, keys, block, places, structure, axes, floating, rate, dtype)
 
-    def cut(self, array: Array, letters: str) -> Array:
-        """An array with leading axes T, S, in any order, as [n,m,…] tiles of [t,s,…]: what overhangs is repeated."""
-        array = jnp.asarray(array)
+    @property
+    def padded(self) -> dict[str, int]:
+        """T and S as far as the tiles go."""
+        rows, columns, unit = self.block
+        ends = [-(-self.keys // unit) * unit, columns, *(key + columns for _, key, _ in self.visited)]
+        return {"T": max(-(-self.queries // rows), 1) * rows, "S": max(ends)}
+
+    def pad(self, array: Array, letters: str) -> Array:
+        """An array with leading axes T, S, in any order, as far as the tiles go: the last is repeated."""
+        array, padded = jnp.asarray(array), self.padded
         for axis, letter in enumerate(letters):
-            size, part = (self.queries, self.rows) if letter == "T" else (self.keys, self.columns)
-            if size % part:
-                padding = [(0, 0)] * array.ndim
-                padding[2 * axis] = (0, -size % part)
-                array = jnp.pad(array, padding, mode="edge")
-            shape = array.shape
-            array = array.reshape(*shape[: 2 * axis], -1, part, *shape[2 * axis + 1 :])
-        places = [2 * axis for axis in range(len(letters))]
-        if letters == "ST":
-            places.reverse()
-        return jnp.moveaxis(array, places, range(len(places)))
+            missing = padded[letter] - array.shape[axis]
+            if missing:
+                padding = [(0, missing if other == axis else 0) for other in range(array.ndim)]
+                array = jnp.pad(array, padding, mode="edge" if array.shape[axis] else "constant")
+        return array
+
+    def turned(self, array: Array, letter: str) -> Array:
+        """[T,K] → [n,K,t], or [S,K] → [m,K,s] with s a unit. Turned as a whole, an array would leave the cache."""
+        return jnp.swapaxes(array.reshape(-1, self.grain(letter), array.shape[-1]), 1, 2)
+
+    def grain(self, letter: str) -> int:
+        """What tiles begin at a multiple of."""
+        return self.block.rows if letter == "T" else self.block.unit
 
     def steps(self) -> tuple[Array, Array, Array]:
         """The visited tiles, as what a scan goes over."""
-        rows, columns, full = zip(*self.visited, strict=True) if self.visited else ((), (), ())
-        return jnp.asarray(rows, jnp.int32), jnp.asarray(columns, jnp.int32), jnp.asarray(full, bool)
+        queries, keys, full = zip(*self.visited, strict=True) if self.visited else ((), (), ())
+        return jnp.asarray(queries, jnp.int32), jnp.asarray(keys, jnp.int32), jnp.asarray(full, bool)
 
     @property
     def unmasked(self) -> bool:
@@ -107,64 +196,59 @@ class Tiles(NamedTuple):
         return None if looks else {dot: 1.0, scaled_dot: width**-0.5}.get(self.functions.score.function)
 
 
+def turned_back(array: Array) -> Array:
+    """[T,K] or [S,K], of an array that `Tiles.turned` made."""
+    return jnp.swapaxes(array, 1, 2).reshape(-1, array.shape[1])
+
+
 def _is_float(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
-def part(array: Array, *places: Array) -> Array:
-    """A tile's part of a cut array."""
-    return array.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False) if places else array
-
-
-def replaced(array: Array, places: tuple[Array, ...], value: Array) -> Array:
-    """A cut array with a tile's part replaced; the promise spares a check of the place that costs a pass."""
-    return array.at[places].set(value, mode="promise_in_bounds", wrap_negative_indices=False) if places else value
-
-
 class Floats(NamedTuple):
-    """What is differentiated, cut in tiles."""
+    """What is differentiated, as far as the tiles go."""
 
-    query: Array  # [n,t,K]
-    key: Array  # [m,s,K]
-    value: Array  # [m,s,V]
+    query: Array  # [T,K]
+    key: Array  # [S,K]
+    value: Array  # [S,V]
     knobs: tuple
     level: Array  # [], of `Shares`
 
     @classmethod
     def of(cls, composition: Composition, query: Array, key: Array, value: Array, *, tiles: Tiles) -> "Floats":
-        """Cuts the prepared arrays, and the knobs that are floating point."""
+        """Pads the prepared arrays, and the knobs that are floating point."""
         level = jnp.zeros((), query.dtype)
         if tiles.shares is not None:
             nothing = jnp.zeros((1, 1), query.dtype), jnp.ones((1, 1), bool), jnp.ones(1, jnp.int32), None
             level = jnp.asarray(_exponents(composition, *nothing)[1], query.dtype)
-        knobs = _cut_knobs(composition, tiles, floating=True)
-        return cls(tiles.cut(query, "T"), tiles.cut(key, "S"), tiles.cut(value, "S"), knobs, level)
+        knobs = _padded_knobs(composition, tiles, floating=True)
+        return cls(tiles.pad(query, "T"), tiles.pad(key, "S"), tiles.pad(value, "S"), knobs, level)
 
 
 class Fixed(NamedTuple):
-    """What is not differentiated, cut in tiles."""
+    """What is not differentiated, as far as the tiles go."""
 
     knobs: tuple
-    query_positions: Array  # [n,t]
-    key_positions: Array  # [m,s]
-    alive: Array  # [n,t] bool
-    seen: Array  # [m,s] bool
-    visible: Array  # [n,t] int32
+    query_positions: Array  # [T]
+    key_positions: Array  # [S]
+    alive: Array  # [T] bool
+    seen: Array  # [S] bool
+    visible: Array  # [T] int32
     rng: Array | None
 
     @classmethod
     def of(cls, composition: Composition, positions: dict, tiles: Tiles, rng: Array | None) -> "Fixed":
-        """Cuts positions and the other knobs, as if everything were seen; `survey` says what is."""
-        cut = tiles.cut(positions["query_positions"], "T"), tiles.cut(positions["key_positions"], "S")
-        alive, seen = (jnp.ones(places.shape, bool) for places in cut)
-        visible = jnp.full(cut[0].shape, tiles.keys, jnp.int32)
-        return cls(_cut_knobs(composition, tiles, floating=False), *cut, alive, seen, visible, rng)
+        """Pads positions and the other knobs, as if everything were seen; `survey` says what is."""
+        padded = tiles.pad(positions["query_positions"], "T"), tiles.pad(positions["key_positions"], "S")
+        alive, seen = (jnp.ones(places.shape, bool) for places in padded)
+        visible = jnp.full(padded[0].shape, tiles.keys, jnp.int32)
+        return cls(_padded_knobs(composition, tiles, floating=False), *padded, alive, seen, visible, rng)
 
 
-def _cut_knobs(composition: Composition, tiles: Tiles, *, floating: bool) -> tuple:
+def _padded_knobs(composition: Composition, tiles: Tiles, *, floating: bool) -> tuple:
     leaves = jax.tree.leaves(composition, is_leaf=is_lead)
     return tuple(
-        tiles.cut(leaf.array, letters) if is_lead(leaf) else leaf
+        tiles.pad(leaf.array, letters) if is_lead(leaf) else leaf
         for leaf, letters, kind in zip(leaves, tiles.axes, tiles.floating, strict=True)
         if kind == floating
     )
@@ -182,18 +266,52 @@ def _exponents(composition: Composition, scores: Array, mask: Array, visible: Ar
 class Tile:
     """One tile: the composition with the part of each knob that belongs there, and what stands at its edges."""
 
-    def __init__(self, tiles: Tiles, fixed: Fixed, row: Array, column: Array, full: Array):
-        self.tiles, self.fixed, self.row, self.column, self.full = tiles, fixed, row, column, full
+    def __init__(self, tiles: Tiles, fixed: Fixed, query: Array, key: Array, full: Array):
+        self.tiles, self.fixed, self.first, self.full = tiles, fixed, {"T": query, "S": key}, full
+        self.sizes = {"T": tiles.block.rows, "S": tiles.block.columns}
         self.places = {
-            "query_positions": part(fixed.query_positions, row),
-            "key_positions": part(fixed.key_positions, column),
+            "query_positions": self.part(fixed.query_positions, "T"),
+            "key_positions": self.part(fixed.key_positions, "S"),
         }
-        self.rows = row * tiles.rows + jnp.arange(tiles.rows, dtype=jnp.int32)
-        self.columns = column * tiles.columns + jnp.arange(tiles.columns, dtype=jnp.int32)
+        self.rows = query + jnp.arange(tiles.block.rows, dtype=jnp.int32)
+        self.columns = key + jnp.arange(tiles.block.columns, dtype=jnp.int32)
 
-    def at(self, letters: str) -> tuple[Array, ...]:
-        """Where the tile's part is in an array that was cut along these letters."""
-        return tuple(index for letter, index in (("T", self.row), ("S", self.column)) if letter in letters)
+    def part(self, array: Array, letters: str) -> Array:
+        """The tile's part of a padded array with these leading axes; without any, all of it."""
+        if not letters:
+            return array
+        sizes = [*(self.sizes[letter] for letter in letters), *array.shape[len(letters) :]]
+        return jax.lax.dynamic_slice(array, self._starts(array, letters), sizes, allow_negative_indices=False)
+
+    def replaced(self, array: Array, letters: str, value: Array) -> Array:
+        """A padded array with the tile's part replaced."""
+        if not letters:
+            return value
+        starts = self._starts(array, letters)
+        return jax.lax.dynamic_update_slice(array, value, starts, allow_negative_indices=False)
+
+    def added(self, array: Array, letters: str, more: Array) -> Array:
+        """A padded array with something added to the tile's part."""
+        return self.replaced(array, letters, self.part(array, letters) + more)
+
+    def turned_part(self, array: Array, letter: str) -> Array:
+        """The tile's part, [K,t] or [K,s], of an array that `Tiles.turned` made."""
+        return jnp.swapaxes(self._units(array, letter)[1], 0, 1).reshape(array.shape[1], -1)
+
+    def added_turned(self, array: Array, letter: str, more: Array) -> Array:
+        """An array that `Tiles.turned` made, with [K,t] or [K,s] added to the tile's part."""
+        first, units = self._units(array, letter)
+        units += jnp.swapaxes(more.reshape(array.shape[1], units.shape[0], -1), 0, 1)
+        return jax.lax.dynamic_update_slice_in_dim(array, units, first, 0, allow_negative_indices=False)
+
+    def _units(self, array: Array, letter: str) -> tuple[Array, Array]:
+        """The first of the tile's units in a turned array, and those units."""
+        grain = self.tiles.grain(letter)
+        first, count = self.first[letter] // grain, self.sizes[letter] // grain
+        return first, jax.lax.dynamic_slice_in_dim(array, first, count, allow_negative_indices=False)
+
+    def _starts(self, array: Array, letters: str) -> list:
+        return [self.first[letter] for letter in letters] + [0] * (array.ndim - len(letters))
 
     @property
     def letters(self) -> list[str]:
@@ -202,7 +320,7 @@ class Tile:
 
     def knobs(self, floats: tuple) -> tuple:
         """The parts of the differentiable knobs that belong to the tile."""
-        return tuple(part(knob, *self.at(letters)) for knob, letters in zip(floats, self.letters, strict=True))
+        return tuple(self.part(knob, letters) for knob, letters in zip(floats, self.letters, strict=True))
 
     def composition(self, floats: tuple) -> Composition:
         """The composition of the tile, from the parts of its differentiable knobs."""
@@ -211,21 +329,21 @@ class Tile:
         for letters, kind in zip(self.tiles.axes, self.tiles.floating, strict=True):
             leaf = next(differentiable) if kind else next(others)
             if letters and not kind:
-                leaf = part(leaf, *self.at(letters))
+                leaf = self.part(leaf, letters)
             leaves.append(Lead(leaf, letters) if letters else leaf)
         return self.tiles.structure.unflatten(leaves)
 
     def mask(self, composition: Composition) -> Array:
         """Which pairs of the tile may attend; nothing is looked at where all are known to."""
-        shape = (self.tiles.rows, self.tiles.columns)
+        shape = self.rows.shape + self.columns.shape
         if self.tiles.unmasked:
             return jnp.ones(shape, bool)
 
         def looked_at() -> Array:
             mask = mask_of(composition, **self.places)
-            if self.tiles.queries % self.tiles.rows:
+            if self.tiles.padded["T"] > self.tiles.queries:
                 mask &= (self.rows < self.tiles.queries)[:, None]
-            if self.tiles.keys % self.tiles.columns:
+            if self.tiles.padded["S"] > self.tiles.keys:
                 mask &= (self.columns < self.tiles.keys)[None, :]
             return mask
 
@@ -250,7 +368,7 @@ class Tile:
 
     def terms(self, knobs: tuple, scores: Array, query: Array, key: Array, mask: Array) -> Array:
         """What a weight is made of: the exponent of one that is a share, the weight itself of a pointwise one."""
-        composition, visible = self.composition(knobs), part(self.fixed.visible, self.row)
+        composition, visible = self.composition(knobs), self.part(self.fixed.visible, "T")
         scores = modified(scores, query, key, visible, composition, **self.places)
         if self.tiles.shares is not None:
             return _exponents(composition, scores, mask, visible, self.noise(composition))[0]

@@ -15,7 +15,7 @@ from selfattn_jax.functional.attend import attend_composed, compose
 from selfattn_jax.functional.blockwise import attend_by_blocks
 from selfattn_jax.functional.masks import EMPTY, FULL, classify, materialize
 from selfattn_jax.functional.normalizers import streaming
-from selfattn_jax.functional.tiles import Tiles
+from selfattn_jax.functional.tiles import Block, as_block, visited
 from tests.exam.sitting import build_piece, every, quick_jit
 
 T, S, K, V = 13, 11, 8, 5
@@ -130,11 +130,29 @@ def test_output_and_all_gradients_are_those_of_the_dense_form(name):
         assert_allclose(np.where(finite, got, 0), np.where(finite, wanted, 0), rtol=0, atol=3e-6 * scale)
 
 
-@pytest.mark.parametrize("block", [1, 3, 16])
+@pytest.mark.parametrize("block", [1, 3, 16, Block(2, 6, 3), Block(5, 4, 1)])
 def test_any_tile_gives_the_same(block):
     arguments = floats_of("window and padding"), QUERY, KEY, VALUE
     tiled, dense = (answer("window and padding", size, *arguments) for size in (block, None))
     jax.tree.map(lambda got, wanted: assert_allclose(got, wanted, rtol=0, atol=3e-6), tiled, dense)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "array of a mask and of a bias",
+        pytest.param("shaw and forgetting", marks=pytest.mark.slow),
+        pytest.param("what learns in modifiers and biases", marks=pytest.mark.slow),
+        pytest.param("softpick and values of distances", marks=pytest.mark.slow),
+        pytest.param("dropout and noise", marks=pytest.mark.slow),
+        pytest.param("squared_relu", marks=pytest.mark.slow),
+    ],
+)
+def test_a_wide_tile_gives_the_same_to_all_that_is_cut(name):
+    """Arrays with axes T and S, positions and random numbers; the last tile of a row overhangs by more than a unit."""
+    arguments = floats_of(name), QUERY, KEY, VALUE
+    tiled, dense = (answer(name, block, *arguments) for block in (Block(4, 6, 2), None))
+    jax.tree.map(lambda got, wanted: assert_allclose(got, wanted, rtol=3e-6, atol=3e-6), tiled, dense)
 
 
 def test_what_takes_part_in_nothing_may_hold_nan():
@@ -170,14 +188,25 @@ def test_the_lift_takes_it_by_name_with_grouped_heads_and_lengths():
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 5), st.booleans())
-def test_any_lengths_equal_the_dense_form(queries, keys, block, causal):
-    query, key, value = draw(queries, K), draw(keys, K), draw(keys, V)
-    composition = compose(mask=sa.masks.causal if causal else None)
-    tiled = attend_by_blocks(query, key, value, composition, block=block, want=("log_normalizer",))
-    dense = attend_composed(query, key, value, composition, want=("log_normalizer",))
-    assert_allclose(tiled.output, dense.output, rtol=0, atol=3e-6)
-    assert_allclose(tiled.log_normalizer, dense.log_normalizer, rtol=0, atol=3e-6)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3)),
+    st.sampled_from([None, sa.masks.causal, sa.masks.causal & sa.bind(sa.masks.window, left=2), ~sa.masks.causal]),
+)
+def test_any_lengths_and_tiles_equal_the_dense_form(queries, keys, sizes, mask):
+    rows, units, unit = sizes
+    query, key, value, composition = draw(queries, K), draw(keys, K), draw(keys, V), compose(mask=mask)
+
+    def number(form, *arrays):
+        seen = form(*arrays, composition, want=("log_normalizer",))
+        return jnp.sum(jnp.sin(seen.output)), (seen.output, seen.log_normalizer)
+
+    tiled, dense = (
+        jax.value_and_grad(functools.partial(number, form), argnums=(0, 1, 2), has_aux=True)(query, key, value)
+        for form in (functools.partial(attend_by_blocks, block=Block(rows, units * unit, unit)), attend_composed)
+    )
+    jax.tree.map(lambda got, wanted: assert_allclose(got, wanted, rtol=0, atol=3e-6), tiled, dense)
 
 
 @pytest.mark.slow
@@ -242,6 +271,8 @@ def test_second_derivatives_through_the_gradient_are_those_of_the_dense_form():
 def test_a_block_of_nothing_is_refused():
     with pytest.raises(ValueError, match="block must be at least 1, got 0"):
         attend_by_blocks(QUERY, KEY, VALUE, compose(), block=0)
+    with pytest.raises(ValueError, match="columns a multiple of unit, got Block"):
+        attend_by_blocks(QUERY, KEY, VALUE, compose(), block=Block(4, 6, 4))
 
 
 # Tiles that the mask empties.
@@ -260,22 +291,62 @@ def test_a_tile_is_classified_as_its_pairs_are(entry):
             assert kind != FULL or blocks[row, column] == FULL
 
 
-def visited(mask, length, block=64):
-    composition = compose(mask=mask)
-    return Tiles.of(composition, length, length, block, default=True).visited
+def tiles_of(mask, length, block=64):
+    return visited(mask, length, length, as_block(block), default=True)
 
 
 def test_empty_tiles_are_not_visited():
     """Causal attention visits half of the tiles, a window a number that grows with the length alone."""
     tiles = 16
-    assert len(visited(None, 64 * tiles)) == tiles**2
-    causal = visited(sa.masks.causal, 64 * tiles)
+    assert len(tiles_of(None, 64 * tiles)) == tiles**2
+    causal = tiles_of(sa.masks.causal, 64 * tiles)
     assert len(causal) == tiles * (tiles + 1) // 2
     assert sum(full for *_, full in causal) == tiles * (tiles - 1) // 2
     window = sa.masks.causal & sa.bind(sa.masks.window, left=64)
-    assert [len(visited(window, 64 * count)) for count in (8, 16, 32)] == [2 * count - 1 for count in (8, 16, 32)]
+    assert [len(tiles_of(window, 64 * count)) for count in (8, 16, 32)] == [2 * count - 1 for count in (8, 16, 32)]
     sparse = sa.bind(sa.patterns.bigbird, block=64, length=64 * tiles)
-    assert len(visited(sparse, 64 * tiles)) < tiles**2 / 2
+    assert len(tiles_of(sparse, 64 * tiles)) < tiles**2 / 2
+
+
+@pytest.mark.parametrize("block", [Block(4, 8, 4), Block(8, 8, 4), Block(4, 12, 2), Block(3, 10, 5)])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        None,
+        sa.masks.causal & sa.bind(sa.masks.window, left=4),
+        ~sa.masks.causal,
+        sa.bind(sa.patterns.bigbird, block=4, length=32),
+        sa.bind(sa.masks.padding, key_valid=VALID),
+    ],
+)
+def test_tiles_hold_every_pair_that_may_attend_once(mask, block):
+    """Drawn on the pairs: no two meet, nothing that may attend is left out, and what is called full is."""
+    length = 30
+    known = None if mask is None or mask.function is sa.masks.padding.function else mask
+    pairs = np.ones((length, length), bool) if known is None else np.asarray(materialize(known, length, length))
+    drawn = np.zeros((length + 12, length + 12), int)
+    for query, key, full in visited(mask, length, length, block, default=True):
+        tile = slice(query, query + block.rows), slice(key, key + block.columns)
+        drawn[tile] += 1
+        assert key % block.unit == 0
+        assert not full or (tile[0].stop <= length and tile[1].stop <= length and pairs[tile].all())
+    assert drawn.max() == 1
+    assert drawn[:length, :length][pairs].all()
+
+
+def test_a_row_of_tiles_begins_where_the_mask_does():
+    """A window of 256 keys: one tile of 512 holds what 256 queries see, from the second row on at the row before."""
+    window = sa.masks.causal & sa.bind(sa.masks.window, left=256)
+    assert [place[:2] for place in tiles_of(window, 1024, Block(256, 512, 256))] == [
+        (0, 0),
+        (256, 0),
+        (512, 256),
+        (768, 512),
+    ]
+    # Of given positions nothing is known: everything is visited, and looked at.
+    assert visited(window, 1024, 1024, Block(256, 512, 256), default=False) == tuple(
+        (query, key, False) for query in range(0, 1024, 256) for key in (0, 512)
+    )
 
 
 def test_memory_grows_with_the_length_and_not_with_its_square():
