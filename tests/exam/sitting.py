@@ -7,7 +7,7 @@ the slot's values and the knobs are called in the package; a data mask with a kn
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -112,6 +112,11 @@ def config_of(entry: Entry, *, off_default: bool = False) -> Any:
     if off_default:
         defaults = {name: parameter.default for name, parameter in entry.knobs().items()} | knobs
         knobs = {name: _moved(parameter, defaults[name]) for name, parameter in entry.knobs().items()}
+    return read_config(entry, knobs)
+
+
+def read_config(entry: Entry, knobs: Mapping[str, Any]) -> Any:
+    """What a config that names the entry with these knobs reads as."""
     slot = typing.Annotated[Any, Piece(entry.slot)]
     return TypeAdapter(slot).validate_python({"name": entry.name, **knobs})
 

@@ -23,7 +23,10 @@ def one_head(entry, length: int) -> tuple[Callable, list, dict[str, float]]:
     sizes = {"heads": 1, "groups": 1, "width": WIDTH, "key_width": HEAD, "value_width": HEAD}
     sizes |= {"length": length, "reach": length, "causal": entry.causal}
     make = build.make_mixer if of_heads(entry) else build.make_vector_mixer
-    mixer = nnx.eval_shape(lambda: make(sitting.config_of(entry), sizes, nnx.Rngs(0)))
+    # A maximum that the example says would be too short: it defaults to the length.
+    knobs = {name: knob for name, knob in entry.example.items() if name != "maximum"}
+    config = sitting.read_config(entry, knobs)
+    mixer = nnx.eval_shape(lambda: make(config, sizes, nnx.Rngs(0)))
     knobs = knob_shapes(mixer.mixer, jax.ShapeDtypeStruct((1, length, WIDTH), np.float32))
     widths = (HEAD,) * 3 if of_heads(entry) else (WIDTH,)
     arrays = [jax.ShapeDtypeStruct((length, width), np.float32) for width in widths]

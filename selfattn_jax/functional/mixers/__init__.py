@@ -3,6 +3,7 @@
 from selfattn_jax.functional.mixers.attention_free import aft_full, aft_simple
 from selfattn_jax.functional.mixers.clusters import clustered, clustered_weights
 from selfattn_jax.functional.mixers.convolutions import convolution, long_convolution
+from selfattn_jax.functional.mixers.decays import short_convolution
 from selfattn_jax.functional.mixers.delta_rule import (
     delta,
     delta_chunks,
@@ -12,6 +13,16 @@ from selfattn_jax.functional.mixers.delta_rule import (
     gated_delta_chunks,
     gated_delta_steps,
     gated_delta_weights,
+)
+from selfattn_jax.functional.mixers.feature_decay import (
+    gated_linear,
+    gated_linear_chunks,
+    gated_linear_steps,
+    gated_linear_weights,
+    rwkv,
+    rwkv_chunks,
+    rwkv_steps,
+    rwkv_weights,
 )
 from selfattn_jax.functional.mixers.kernels import (
     cosformer,
@@ -36,20 +47,12 @@ from selfattn_jax.functional.mixers.low_rank import (
 )
 from selfattn_jax.functional.mixers.performer import performer, performer_weights
 from selfattn_jax.functional.mixers.plain import bag, fourier, mlp_mixer, none
-from selfattn_jax.functional.mixers.recurrences import (
-    gated_linear,
-    gated_linear_chunks,
-    gated_linear_steps,
-    gated_linear_weights,
+from selfattn_jax.functional.mixers.recurrent_networks import gru, gru_steps, lstm, lstm_steps
+from selfattn_jax.functional.mixers.scalar_decay import (
     retention,
     retention_chunks,
     retention_steps,
     retention_weights,
-    rwkv,
-    rwkv_chunks,
-    rwkv_steps,
-    rwkv_weights,
-    short_convolution,
     simple_gated,
     simple_gated_chunks,
     simple_gated_steps,
@@ -59,7 +62,6 @@ from selfattn_jax.functional.mixers.recurrences import (
     ssd_steps,
     ssd_weights,
 )
-from selfattn_jax.functional.mixers.recurrent_networks import gru, gru_steps, lstm, lstm_steps
 from selfattn_jax.functional.mixers.state_space import lru, lru_chunks, lru_steps, s4d, s4d_chunks, s4d_steps
 
 __all__ = [

@@ -9,7 +9,7 @@ chunks at once; what is left from chunk to chunk is three products.
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.recurrences import CHUNK, chunked, decays_of, running, scaled, start_of, stretches
+from selfattn_jax.functional.mixers.decays import CHUNK, chunked, decays_of, running, scaled, start_of, stretches
 from selfattn_jax.functional.mixers.visible import visible_of
 from selfattn_jax.functional.scores import unit
 from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes

@@ -1,7 +1,6 @@
 """Modules of the recurrences: what decays, writes and steps are computed from is the input of the layer."""
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -188,8 +187,10 @@ def convolved(array: Array, kernel: Array, key_mask: Array | None) -> Array:
     hidden = None if key_mask is None else jnp.broadcast_to(key_mask, batched.shape[:2])
 
     def sequence(array: Array, key_mask: Array | None) -> Array:
-        one: Callable = lambda vectors, kernel: mixers.short_convolution(vectors, kernel=kernel, key_mask=key_mask)
-        return jax.vmap(one, in_axes=(1, 0), out_axes=1)(array, kernel)
+        def head(vectors: Array, kernel: Array) -> Array:
+            return mixers.short_convolution(vectors, kernel=kernel, key_mask=key_mask)
+
+        return jax.vmap(head, in_axes=(1, 0), out_axes=1)(array, kernel)
 
     found = jax.vmap(sequence)(batched, hidden)
     return found if array.ndim == 4 else found[0]

@@ -1,0 +1,260 @@
+"""Linear recurrences with a decay for every feature: every row of the state [K,V] fades at a pace of its own.
+
+  Sₜ = diag(exp(gₜ)) Sₜ₋₁ + kₜ vₜᵀ        yₜ = qₜᵀ Sₜ
+
+The steps are the definition. In a chunk decays do not factor out of the products: inside parts of it they are summed
+for every pair, between parts from the first position of the later one.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selfattn_jax.functional.mixers.decays import (
+    CHUNK,
+    answer,
+    chunked,
+    decays_of,
+    running,
+    scaled,
+    shown_triple,
+    start_of,
+    states_between,
+)
+from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
+
+PART = 16  # positions of a chunk, inside which decays are summed for every pair
+
+# Gated linear.
+
+
+def gated_linear(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+    chunk: PositiveInt = CHUNK,
+) -> Array:
+    """Remembers with a decay for every feature of every position.
+
+      Sₜ = diag(exp(log_decayₜ)) Sₜ₋₁ + kₜ vₜᵀ        yₜ = qₜᵀ Sₜ / √K
+
+    Args:
+      query: [T,K].  key: [T,K].  value: [T,V], of one sequence.
+      key_mask: [T] bool, True = holds data; a hidden position leaves the state as it is, and may hold anything.
+      initial_state: [K,V]; None = zeros.
+      log_decay: [T,K], at most 0.
+      chunk: C, positions that are computed at once.
+    Returns: [T,V], in value's dtype.
+    Raises: ValueError naming the argument whose shape or dtype is off.
+    References: Yang et al. 2023, arXiv:2312.06635.
+    """
+    situation = {"key_mask": key_mask, "initial_state": initial_state}
+    return gated_linear_chunks(query, key, value, **situation, log_decay=log_decay, chunk=chunk)[0]
+
+
+def gated_linear_steps(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+) -> tuple[Array, Array]:
+    """`gated_linear` with its final state [K,V], one position after another: its definition."""
+    arrays, decays = scaled(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
+    return answer(_vector_steps(*arrays, decays, start_of(initial_state, *arrays)), value)
+
+
+def gated_linear_chunks(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+    chunk: PositiveInt = CHUNK,
+) -> tuple[Array, Array]:
+    """`gated_linear` with its final state [K,V], by chunks."""
+    arrays, decays = scaled(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
+    return answer(_vector_chunks(*arrays, decays, start_of(initial_state, *arrays), chunk), value)
+
+
+def gated_linear_weights(
+    query: Array,
+    key: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: None = None,
+    log_decay: Array,
+    chunk: PositiveInt = CHUNK,
+) -> Array:
+    """The matrix [T,T] that `gated_linear` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
+    del initial_state
+    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
+    return gated_linear(query, key, unit, key_mask=key_mask, log_decay=log_decay, chunk=chunk)
+
+
+# Rwkv.
+
+
+def rwkv(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+    bonus: Array,
+    chunk: PositiveInt = CHUNK,
+) -> Array:
+    """Remembers with decays by feature, which the present does not pass: it has a bonus of its own (RWKV-6).
+
+      yₜ = qₜᵀ (Sₜ₋₁ + diag(bonus) kₜ vₜᵀ)        Sₜ = diag(exp(log_decayₜ)) Sₜ₋₁ + kₜ vₜᵀ
+
+    Args:
+      query: [T,K].  key: [T,K].  value: [T,V], of one sequence.
+      key_mask: [T] bool, True = holds data; a hidden position leaves the state as it is, and may hold anything.
+      initial_state: [K,V]; None = zeros.
+      log_decay: [T,K], at most 0.
+      bonus: [K].
+      chunk: C, positions that are computed at once.
+    Returns: [T,V], in value's dtype.
+    Raises: ValueError naming the argument whose shape or dtype is off.
+    References: Peng et al. 2024, arXiv:2404.05892.
+    """
+    situation = {"key_mask": key_mask, "initial_state": initial_state}
+    return rwkv_chunks(query, key, value, **situation, log_decay=log_decay, bonus=bonus, chunk=chunk)[0]
+
+
+def rwkv_steps(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+    bonus: Array,
+) -> tuple[Array, Array]:
+    """`rwkv` with its final state [K,V], one position after another: its definition."""
+    arrays, decays = shown_triple(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
+    passed = _of_present(*arrays, bonus)
+
+    def step(state: Array, at: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
+        query, key, value, decay = at
+        return jnp.exp(decay)[:, None] * state + jnp.outer(key, value), query @ state
+
+    final, output = jax.lax.scan(step, start_of(initial_state, *arrays), (*arrays, decays))
+    return answer((output + passed, final), value)
+
+
+def rwkv_chunks(
+    query: Array,
+    key: Array,
+    value: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: Array | None = None,
+    log_decay: Array,
+    bonus: Array,
+    chunk: PositiveInt = CHUNK,
+) -> tuple[Array, Array]:
+    """`rwkv` with its final state [K,V], by chunks."""
+    arrays, decays = shown_triple(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
+    passed = _of_present(*arrays, bonus)
+    # What is read is the state before: that of keys, values and decays which come one position later.
+    keys, values, decays = (jnp.pad(array, ((1, 0), (0, 0))) for array in (*arrays[1:], decays))
+    asking = jnp.pad(arrays[0], ((0, 1), (0, 0)))
+    output, final = _vector_chunks(asking, keys, values, decays, start_of(initial_state, *arrays), chunk)
+    return answer((output[: query.shape[0]] + passed, final), value)
+
+
+def rwkv_weights(
+    query: Array,
+    key: Array,
+    /,
+    *,
+    key_mask: Array | None = None,
+    initial_state: None = None,
+    log_decay: Array,
+    bonus: Array,
+    chunk: PositiveInt = CHUNK,
+) -> Array:
+    """The matrix [T,T] that `rwkv` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
+    del initial_state
+    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
+    return rwkv(query, key, unit, key_mask=key_mask, log_decay=log_decay, bonus=bonus, chunk=chunk)
+
+
+def _of_present(query: Array, key: Array, value: Array, bonus: Array) -> Array:
+    """qₜᵀ diag(bonus) kₜ vₜᵀ."""
+    check_shapes({"K": key.shape[1]}, bonus=(bonus, "K"))
+    return jnp.sum(query * jnp.asarray(bonus, key.dtype)[None, :] * key, axis=1, keepdims=True) * value
+
+
+# The two forms.
+
+
+def _vector_steps(query: Array, key: Array, value: Array, decays: Array, start: Array) -> tuple[Array, Array]:
+    def step(state: Array, at: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
+        query, key, value, decay = at
+        state = jnp.exp(decay)[:, None] * state + jnp.outer(key, value)
+        return state, query @ state
+
+    final, output = jax.lax.scan(step, start, (query, key, value, decays))
+    return output, final
+
+
+def _vector_chunks(
+    query: Array, key: Array, value: Array, decays: Array, start: Array, chunk: int
+) -> tuple[Array, Array]:
+    length = query.shape[0]
+    chunk = min(chunk, max(length, 1))
+    parts = -(-chunk // PART)
+    chunk = -(-chunk // parts) * parts
+    query, key, value, decays = (chunked(array, chunk) for array in (query, key, value, decays))
+    before, after = running(decays)
+    inside = jax.vmap(lambda query, key, decays: _pairs(query, key, decays, parts))(query, key, decays)
+    written = jnp.swapaxes(key * jnp.exp(after), 1, 2) @ value
+    states, final = states_between(jnp.exp(before[:, -1])[..., None], written, start)
+    output = inside @ value + (query * jnp.exp(before)) @ states
+    return output.reshape(-1, value.shape[-1])[:length], final
+
+
+def _pairs(query: Array, key: Array, decays: Array, parts: int) -> Array:
+    """Σₖ qₜₖ kₛₖ exp(Σ_{s < r ≤ t} gᵣₖ) for s ≤ t in a chunk [C,K], else 0: [C,C].
+
+    Inside a part pair by pair; between parts as a product of two factors that are at most 1, since both count from
+    the first position of the query's part.
+    """
+    side, width = query.shape[0] // parts, query.shape[1]
+    of_query, of_key, by_part = (array.reshape(parts, side, width) for array in (query, key, decays))
+    places = np.arange(side)
+    between = (places[None, :, None] < places) & (places <= places[:, None, None])  # [t,s,r]
+    sums = (between.reshape(side**2, side).astype(query.dtype) @ by_part).reshape(parts, side, side, width)
+    own = of_query[:, :, None] * of_key[:, None] * jnp.exp(sums)
+    own = jnp.where(np.tri(side, dtype=bool)[None], own.sum(axis=-1), 0)
+    # From every part to every later one: all of the parts that lie between them.
+    numbers = np.arange(parts)
+    skipped = (numbers[None, :, None] < numbers) & (numbers < numbers[:, None, None])  # [to,from,between]
+    up_to, behind = running(by_part)
+    gap = jnp.einsum("abu,uk->abk", skipped.astype(query.dtype), up_to[:, -1])
+    factor = jnp.where((numbers[:, None] > numbers)[:, :, None], jnp.exp(gap), 0)
+    telling = (of_key * jnp.exp(behind))[None] * factor[:, :, None, :]
+    across = jnp.einsum("aik,abjk->aibj", of_query * jnp.exp(up_to), telling)
+    inside = own[:, :, None, :] * np.eye(parts, dtype=query.dtype)[:, None, :, None]
+    return (across + inside).reshape(query.shape[0], query.shape[0])
