@@ -62,6 +62,7 @@ from selfattn_jax.functional.mixers.scalar_decay import (
     ssd_steps,
     ssd_weights,
 )
+from selfattn_jax.functional.mixers.sorting import reformer, reformer_weights, sinkhorn, sinkhorn_weights
 from selfattn_jax.functional.mixers.state_space import lru, lru_chunks, lru_steps, s4d, s4d_chunks, s4d_steps
 
 __all__ = [
@@ -112,6 +113,8 @@ __all__ = [
     "performer_weights",
     "random_feature",
     "random_feature_weights",
+    "reformer",
+    "reformer_weights",
     "retention",
     "retention_chunks",
     "retention_steps",
@@ -128,6 +131,8 @@ __all__ = [
     "simple_gated_chunks",
     "simple_gated_steps",
     "simple_gated_weights",
+    "sinkhorn",
+    "sinkhorn_weights",
     "ssd",
     "ssd_chunks",
     "ssd_steps",

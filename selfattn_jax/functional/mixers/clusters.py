@@ -70,7 +70,8 @@ def _clustered(query: Array, key: Array, key_mask: Array | None, clusters: int, 
     dtype = accumulation_dtype(query, key)
     visible = jnp.ones(sizes["T"], bool) if key_mask is None else key_mask
     query, shown_query = query.astype(dtype), shown(query.astype(dtype), key_mask)
-    nearest, members = _k_means(*map(jax.lax.stop_gradient, (query, shown_query)), visible, clusters, iterations)
+    still, shown_still = jax.lax.stop_gradient((query, shown_query))
+    nearest, members = _k_means(still, shown_still, visible, clusters, iterations)
     centroids = _means(members, shown_query)
     scores = centroids @ shown(key.astype(dtype), key_mask).T * sizes["K"] ** -0.5
     chosen = (nearest[:, None] == jnp.arange(members.shape[0])[None, :]).astype(dtype)

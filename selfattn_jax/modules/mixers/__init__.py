@@ -7,6 +7,7 @@ from selfattn_jax.modules.mixers.low_rank import LatentBottleneck, Linformer, Lu
 from selfattn_jax.modules.mixers.plain import MlpMixer
 from selfattn_jax.modules.mixers.recurrences import Delta, GatedDelta, GatedLinear, Retention, Rwkv, SimpleGated, Ssd
 from selfattn_jax.modules.mixers.recurrent_networks import Gru, Lstm
+from selfattn_jax.modules.mixers.sorting import Reformer, Sinkhorn
 from selfattn_jax.modules.mixers.state_space import Lru, S4d
 
 __all__ = [
@@ -27,9 +28,11 @@ __all__ = [
     "MlpMixer",
     "Performer",
     "RandomFeature",
+    "Reformer",
     "Retention",
     "Rwkv",
     "S4d",
     "SimpleGated",
+    "Sinkhorn",
     "Ssd",
 ]

@@ -1,0 +1,133 @@
+"""Hashing and sorting: numbers worked by hand, when both are softmax attention, and what hashing holds at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from numpy.testing import assert_allclose, assert_array_equal
+
+from selfattn_jax.functional import mixers
+from selfattn_jax.functional.scores import unit
+from selfattn_jax.modules.mixers import Reformer
+from tests.exam.sitting import quick_jit
+from tests.functional.mixers.test_kernels import draw
+
+reformer, reformer_weights = (
+    quick_jit(each, static_argnames=("chunk", "causal")) for each in (mixers.reformer, mixers.reformer_weights)
+)
+sinkhorn = quick_jit(mixers.sinkhorn, static_argnames=("block", "iterations"))
+
+
+def rotations(rounds: int, half: int, width: int = 4, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(rounds, width, half)).astype(np.float32)
+
+
+def softmax_attention(query, key, value, mask):
+    scores = jnp.where(mask, query @ key.T / query.shape[1] ** 0.5, -jnp.inf)
+    return jax.nn.softmax(scores) @ value
+
+
+def test_opposite_directions_are_two_buckets():
+    """Up meets up, and down meets down, however long they are; who is alone meets itself."""
+    query = jnp.array([[2.0, 1.0], [-1.0, 0.5], [0.1, 0.0], [-3.0, 0.0], [0.0, 9.0]])
+    first = {"rotations": np.array([[[1.0], [0.0]]]), "chunk": 8}
+    value = jnp.eye(5)
+    alike = reformer(query, query, value, **first)
+    assert_array_equal(
+        alike > 0, np.array([[0, 0, 1, 0, 1], [0, 0, 0, 1, 0], [1, 0, 0, 0, 1], [0, 1, 0, 0, 0], [1, 0, 1, 0, 0]])
+    )
+    alone = reformer(query[:2], query[:2], value[:2], **first)
+    assert_array_equal(alone, value[:2])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_one_chunk_of_everything_is_softmax_attention_to_all_others(causal):
+    query, _, value = map(jnp.array, draw(9, 9))
+    query = jnp.abs(query)  # all in one bucket of the two
+    others = jnp.tri(9, k=-1, dtype=bool) if causal else ~jnp.eye(9, dtype=bool)
+    got = reformer(query, query, value, rotations=np.ones((1, 4, 1)), chunk=9, causal=causal)
+    start = 1 if causal else 0
+    assert_allclose(got[start:], softmax_attention(query, unit(query), value, others)[start:], atol=1e-6)
+    assert not causal or (got[0] == value[0]).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [15, 16, 17, 33, 64])
+def test_any_length_is_what_the_weights_say(causal, length):
+    """The output comes round by round and chunk by chunk, the weights from all pairs at once."""
+    query, key, value = map(jnp.array, draw(length, length))
+    visible = jnp.array(np.random.default_rng(length).random(length) < 0.8)
+    knobs = {"rotations": rotations(3, 2), "chunk": 8, "causal": causal, "key_mask": visible}
+    weights = reformer_weights(query, key, **knobs)
+    assert_allclose(weights.sum(axis=1), visible.astype(float), atol=1e-6)
+    assert_allclose(reformer(query, key, value, **knobs), weights @ value, atol=1e-6)
+
+
+def test_more_rounds_find_more():
+    query, key, _ = map(jnp.array, draw(64, 64))
+    drawn = rotations(8, 4)
+    met = [int((reformer_weights(query, key, rotations=drawn[:r], chunk=8) > 0).sum()) for r in (1, 2, 4, 8)]
+    assert met == sorted(met)
+    assert met[-1] > 2 * met[0]
+
+
+def test_what_comes_later_moves_no_bucket_of_what_was():
+    query, key, value = map(jnp.array, draw(40, 40))
+    other = jnp.array(draw(40, 40, seed=1)[0])
+    changed = jnp.where(jnp.arange(40)[:, None] < 21, query, other)
+    knobs = {"rotations": rotations(2, 2), "chunk": 4, "causal": True}
+    before, after = (reformer(each, key, value, **knobs)[:21] for each in (query, changed))
+    assert_allclose(after, before, atol=1e-6)
+
+
+def test_hashing_holds_no_pairs_of_positions():
+    def held(length):
+        gradient = jax.grad(lambda *arrays: mixers.reformer(*arrays, rotations=rotations(2, 2), chunk=8).sum())
+        shapes = [jax.ShapeDtypeStruct((length, 4), np.float32)] * 3
+        return quick_jit(gradient).lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    assert held(2048) < 2.5 * held(1024)
+
+
+def test_rotations_are_drawn_anew_only_where_asked_and_given_a_key():
+    for redraw in (False, True):
+        module = Reformer(2, 4, 96, rounds=3, chunk=16, redraw=redraw, rngs=nnx.Rngs(0))
+        fixed = module().knobs["rotations"].array
+        assert fixed.shape == (2, 3, 4, 3), "6 buckets of 16"
+        drawn = module(jax.random.key(1)).knobs["rotations"].array
+        assert bool((drawn != fixed).any()) == redraw
+        assert not jax.tree.leaves(nnx.state(module, nnx.Param))
+
+
+def test_a_block_of_everything_is_sorted_to_itself():
+    query, key, value = map(jnp.array, draw(6, 6))
+    everything = jnp.ones((6, 6), bool)
+    got = sinkhorn(query, key, value, block=6)
+    assert_allclose(got, softmax_attention(query, key, value, everything), atol=1e-6)
+
+
+def test_a_cold_permutation_swaps_blocks_that_ask_for_each_other():
+    """With two blocks, each then attends to both, in full."""
+    query, key, value = map(jnp.array, draw(6, 6))
+    sign = jnp.where(jnp.arange(6)[:, None] < 3, 1.0, -1.0)
+    query, key = query + 3 * sign, key - 3 * sign
+    got = sinkhorn(query, key, value, block=3, temperature=0.01)
+    assert_allclose(got, softmax_attention(query, key, value, jnp.ones((6, 6), bool)), atol=1e-5)
+    weights = mixers.sinkhorn_weights(query, key, block=3, temperature=0.01)
+    assert_allclose(weights.sum(axis=1), np.ones(6), atol=1e-6)
+
+
+def test_noise_comes_from_the_key_alone():
+    arrays = list(map(jnp.array, draw(8, 8)))
+    first, again, other = (sinkhorn(*arrays, block=2, rng=jax.random.key(seed)) for seed in (0, 0, 1))
+    assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_chunks_and_blocks_hold_something():
+    query, key, value = map(jnp.array, draw(4, 4))
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        mixers.reformer(query, key, value, rotations=rotations(1, 1), chunk=0)
+    with pytest.raises(ValueError, match="block must be at least 1, got 0"):
+        mixers.sinkhorn(query, key, value, block=0)
