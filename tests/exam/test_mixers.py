@@ -146,6 +146,7 @@ def by_oracle(
     query, group = given.query[example, :, head], head // (H // G)
     key, value = given.key[example, :, group], given.value[example, :, group]
     if weights:
+        knobs.pop("initial_state", None)
         return oracle_of("mixers", f"{entry.name}_weights")(query, key, **knobs)
     return oracle_of("mixers", entry.name)(query, key, value, **knobs)
 

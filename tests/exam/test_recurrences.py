@@ -26,6 +26,13 @@ SCALES = (1.0, 1e-4, 1e4)  # of the inputs from which decays are computed: as th
 
 def arrays_of(entry, length: int, dtype: Any = np.float32, scale: float = 1.0) -> tuple[list, dict]:
     """What one head, or one sequence, of the mixer is a function of, and its knobs; some positions are hidden."""
+    with jax.enable_x64(False):  # as modules are made
+        arrays, knobs = _made(entry, length, scale)
+    visible = np.random.default_rng(length).random(length) < 0.8
+    return cast(arrays, dtype), cast(knobs, dtype) | {"key_mask": visible}
+
+
+def _made(entry, length: int, scale: float) -> tuple[list, dict]:
     random = np.random.default_rng(length)
     inputs = scale * random.normal(size=(1, length, D)).astype(np.float32)
     sizes = sitting.SIZES | {"causal": True, "length": length, "reach": length}
@@ -37,9 +44,7 @@ def arrays_of(entry, length: int, dtype: Any = np.float32, scale: float = 1.0) -
         arrays = [random.normal(size=(length, D))]
     mixer = sitting.perturbed(mixer, random)
     knobs = sitting.own_knobs(made(mixer.mixer, inputs=inputs), 0, 1)
-    knobs = {name: knob for name, knob in knobs.items() if name not in ("chunk", "initial_state")}
-    visible = random.random(length) < 0.8
-    return cast(arrays, dtype), cast(knobs, dtype) | {"key_mask": visible}
+    return arrays, {name: knob for name, knob in knobs.items() if name not in ("chunk", "initial_state", "key_mask")}
 
 
 def run(function: Any, arrays: list, knobs: dict, **more: Any) -> Any:

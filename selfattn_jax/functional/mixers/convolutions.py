@@ -76,4 +76,7 @@ def long_convolution(
     # Twice the length, so that what runs over the end does not come in again at the start.
     spectrum = jnp.fft.rfft(gated, n=2 * length, axis=0) * jnp.fft.rfft(filters, n=2 * length, axis=0)
     convolved = jnp.fft.irfft(spectrum, n=2 * length, axis=0)[:length].astype(dtype)
-    return (query.astype(dtype) * (convolved + skip[None, :] * gated)).astype(value.dtype)
+    query = query.astype(dtype)
+    # The query of a hidden position asks too, unless it would harm the others going backward.
+    query = jnp.where(visible_of(length, key_mask)[:, None] | jnp.isfinite(query), query, 0)
+    return (query * (convolved + skip[None, :] * gated)).astype(value.dtype)

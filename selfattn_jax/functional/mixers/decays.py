@@ -39,8 +39,10 @@ def shown_triple(query: Array, key: Array, value: Array, key_mask: Array | None)
     """Query, key and value in at least float32; keys and values that are hidden are 0."""
     check_shapes(query=(query, "TK"), key=(key, "TK"), value=(value, "TV"))
     visible, dtype = visible_of(key.shape[0], key_mask)[:, None], accumulation_dtype(query, key, value)
+    query = query.astype(dtype)
     return (
-        query.astype(dtype),
+        # The query of a hidden position reads the state too, unless it would harm it going backward.
+        jnp.where(visible | jnp.isfinite(query), query, 0),
         jnp.where(visible, key.astype(dtype), 0),
         jnp.where(visible, value.astype(dtype), 0),
     )

@@ -2,8 +2,7 @@
 
   Sₜ = diag(exp(gₜ)) Sₜ₋₁ + kₜ vₜᵀ        yₜ = qₜᵀ Sₜ
 
-The steps are the definition. In a chunk decays do not factor out of the products: inside parts of it they are summed
-for every pair, between parts from the first position of the later one.
+The steps are the definition. In a chunk every pair is computed by a product of two factors that are at most 1.
 """
 
 import jax
@@ -22,8 +21,6 @@ from selfattn_jax.functional.mixers.decays import (
     states_between,
 )
 from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
-
-PART = 16  # positions of a chunk, inside which decays are summed for every pair
 
 # Gated linear.
 
@@ -177,10 +174,10 @@ def rwkv_chunks(
     arrays, decays = shown_triple(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
     passed = _of_present(*arrays, bonus)
     # What is read is the state before: that of keys, values and decays which come one position later.
-    keys, values, decays = (jnp.pad(array, ((1, 0), (0, 0))) for array in (*arrays[1:], decays))
-    asking = jnp.pad(arrays[0], ((0, 1), (0, 0)))
-    output, final = _vector_chunks(asking, keys, values, decays, start_of(initial_state, *arrays), chunk)
-    return answer((output[: query.shape[0]] + passed, final), value)
+    late = (jnp.pad(array, ((1, 0), (0, 0)))[:-1] for array in (*arrays[1:], decays))
+    output, state = _vector_chunks(arrays[0], *late, start_of(initial_state, *arrays), chunk)
+    final = jnp.exp(decays[-1])[:, None] * state + jnp.outer(arrays[1][-1], arrays[2][-1])
+    return answer((output + passed, final), value)
 
 
 def rwkv_weights(
@@ -224,37 +221,39 @@ def _vector_chunks(
 ) -> tuple[Array, Array]:
     length = query.shape[0]
     chunk = min(chunk, max(length, 1))
-    parts = -(-chunk // PART)
-    chunk = -(-chunk // parts) * parts
     query, key, value, decays = (chunked(array, chunk) for array in (query, key, value, decays))
     before, after = running(decays)
-    inside = jax.vmap(lambda query, key, decays: _pairs(query, key, decays, parts))(query, key, decays)
+    inside = jax.vmap(_pairs)(query, key, decays)
     written = jnp.swapaxes(key * jnp.exp(after), 1, 2) @ value
     states, final = states_between(jnp.exp(before[:, -1])[..., None], written, start)
     output = inside @ value + (query * jnp.exp(before)) @ states
     return output.reshape(-1, value.shape[-1])[:length], final
 
 
-def _pairs(query: Array, key: Array, decays: Array, parts: int) -> Array:
+def _pairs(query: Array, key: Array, decays: Array) -> Array:
     """Σₖ qₜₖ kₛₖ exp(Σ_{s < r ≤ t} gᵣₖ) for s ≤ t in a chunk [C,K], else 0: [C,C].
 
-    Inside a part pair by pair; between parts as a product of two factors that are at most 1, since both count from
-    the first position of the query's part.
+    Decays by feature do not factor out of the product, but for a place between s and t they do: what fades up to it
+    belongs to the key, what fades from there on to the query. Of the blocks of 2, 4, 8 … positions that s and t share,
+    the smallest has one of them in each half, and its middle is that place.
     """
-    side, width = query.shape[0] // parts, query.shape[1]
-    of_query, of_key, by_part = (array.reshape(parts, side, width) for array in (query, key, decays))
-    places = np.arange(side)
-    between = (places[None, :, None] < places) & (places <= places[:, None, None])  # [t,s,r]
-    sums = (between.reshape(side**2, side).astype(query.dtype) @ by_part).reshape(parts, side, side, width)
-    own = of_query[:, :, None] * of_key[:, None] * jnp.exp(sums)
-    own = jnp.where(np.tri(side, dtype=bool)[None], own.sum(axis=-1), 0)
-    # From every part to every later one: all of the parts that lie between them.
-    numbers = np.arange(parts)
-    skipped = (numbers[None, :, None] < numbers) & (numbers < numbers[:, None, None])  # [to,from,between]
-    up_to, behind = running(by_part)
-    gap = jnp.einsum("abu,uk->abk", skipped.astype(query.dtype), up_to[:, -1])
-    factor = jnp.where((numbers[:, None] > numbers)[:, :, None], jnp.exp(gap), 0)
-    telling = (of_key * jnp.exp(behind))[None] * factor[:, :, None, :]
-    across = jnp.einsum("aik,abjk->aibj", of_query * jnp.exp(up_to), telling)
-    inside = own[:, :, None, :] * np.eye(parts, dtype=query.dtype)[:, None, :, None]
-    return (across + inside).reshape(query.shape[0], query.shape[0])
+    chunk = query.shape[0]
+    pairs = jnp.where(np.eye(chunk, dtype=bool), jnp.sum(query * key, axis=1)[:, None], 0)
+    for meets, fading in _halves(chunk):
+        faded = jnp.exp(fading.astype(query.dtype) @ decays)
+        pairs = pairs + jnp.where(meets, (query * faded) @ (key * faded).T, 0)
+    return pairs
+
+
+def _halves(chunk: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For blocks of 2, 4, 8 …: who of the right half meets whom of the left, and which decays lie up to the middle."""
+    places, found = np.arange(chunk), []
+    for level in range((chunk - 1).bit_length()):
+        half, block = places >> level, places >> (level + 1)
+        right = half % 2 == 1
+        meets = (block[:, None] == block[None, :]) & right[:, None] & ~right[None, :]
+        same = half[:, None] == half[None, :]
+        before = places[None, :] <= places[:, None]
+        fading = same & np.where(right[:, None], before, ~before)
+        found.append((meets, fading))
+    return found

@@ -73,14 +73,12 @@ class _Convolved(nnx.Module):
     def make_kernels(
         self, heads: int, groups: int, key_width: int, value_width: int, taps: int, rngs: nnx.Rngs
     ) -> None:
-        self.kernels = None
-        if taps:
-            shapes = (heads, taps, key_width), (groups, taps, key_width), (groups, taps, value_width)
-            self.kernels = nnx.List([nnx.Param(normal(rngs, shape, taps)) for shape in shapes])
+        shapes = (heads, taps, key_width), (groups, taps, key_width), (groups, taps, value_width)
+        self.kernels = nnx.List([nnx.Param(normal(rngs, shape, taps)) for shape in shapes] if taps else [])
 
     def prepare(self, query: Array, key: Array, value: Array | None, key_mask: Array | None) -> tuple:
         """Query [B,T,H,K], key [B,T,G,K] and value [B,T,G,V] (or None), convolved."""
-        if self.kernels is None:
+        if not len(self.kernels):
             return query, key, value
         given = zip((query, key, value), self.kernels, strict=True)
         return tuple(None if array is None else convolved(array, kernel[...], key_mask) for array, kernel in given)
