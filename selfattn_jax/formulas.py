@@ -15,7 +15,7 @@ def evaluate(formula: str, sizes: Mapping[str, float]) -> float:
     """The value of a formula.
 
     Args:
-      formula: sums of products of letters, numbers, logarithms (log T, of base 2) and sums in brackets.
+      formula: sums of products of letters, numbers, roots (√T), logarithms (log T, of base 2) and sums in brackets.
       sizes: letter → size.
     Returns: the value; 0 of an empty formula.
     Raises: ValueError naming what cannot be read, or a letter that has no size.
@@ -23,7 +23,7 @@ def evaluate(formula: str, sizes: Mapping[str, float]) -> float:
     return sum(math.prod(_factor(factor, sizes) for factor in _split(term, "·")) for term in _split(formula, "+"))
 
 
-def degree(formula: str) -> int:
+def degree(formula: str) -> float:
     """The power of the length with which a formula grows; a logarithm counts for nothing.
 
     Args:
@@ -35,7 +35,7 @@ def degree(formula: str) -> int:
     def at(length: float) -> float:
         return evaluate(formula, letters | dict.fromkeys(LENGTHS, length))
 
-    return round(math.log2(at(2.0**61) / at(2.0**60))) if letters else 0
+    return round(2 * math.log2(at(2.0**61) / at(2.0**60))) / 2 if letters else 0
 
 
 def letters_of(function: Callable, knobs: Mapping[str, Any]) -> dict[str, int]:
@@ -69,6 +69,8 @@ def _factor(factor: str, sizes: Mapping[str, float]) -> float:
         return evaluate(factor[1:-1], sizes)
     if factor.startswith("log "):
         return math.log2(max(2.0, evaluate(factor[4:], sizes)))
+    if factor.startswith("√"):
+        return math.sqrt(evaluate(factor[1:], sizes))
     if re.fullmatch(r"\d+", factor):
         return float(factor)
     if re.fullmatch(r"[A-Z]", factor):

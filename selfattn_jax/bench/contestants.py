@@ -113,7 +113,7 @@ def choose_against(labels: Sequence[str], wanted: str | None) -> str:
     return wanted
 
 
-def claims(mixer: Any) -> tuple[int | None, int | None]:
+def claims(mixer: Any) -> tuple[float | None, float | None]:
     """The powers of the length with which a mixer's time and memory grow, by the catalogue.
 
     Args:

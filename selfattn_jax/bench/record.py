@@ -83,8 +83,8 @@ class Variant(Strict):
     source: str
     mixer: dict[str, Any] | None
     absent: str | None
-    time_power: int | None = None
-    memory_power: int | None = None
+    time_power: float | None = None
+    memory_power: float | None = None
 
 
 class Bench(Strict):

@@ -51,7 +51,7 @@ def slope_table(bench: Bench) -> Table:
         view.add_column(name, justify="right", no_wrap=True)
     for one in bench.slopes:
         backward = (one.forward_backward,) if bench.settings.backward else ()
-        of_time, of_memory = (MISSING if p is None else f"T^{p}" for p in claimed[one.variant])
+        of_time, of_memory = (MISSING if p is None else f"T^{p:g}" for p in claimed[one.variant])
         cells = (one.variant, *map(power, (one.forward, *backward)), of_time, power(one.memory), of_memory)
         view.add_row(*map(Text, cells))
     return view

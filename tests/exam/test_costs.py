@@ -23,8 +23,8 @@ def one_head(entry, length: int) -> tuple[Callable, list, dict[str, float]]:
     sizes = {"heads": 1, "groups": 1, "width": WIDTH, "key_width": HEAD, "value_width": HEAD}
     sizes |= {"length": length, "reach": length, "causal": entry.causal}
     make = build.make_mixer if of_heads(entry) else build.make_vector_mixer
-    # A maximum that the example says would be too short: it defaults to the length.
-    knobs = {name: knob for name, knob in entry.example.items() if name != "maximum"}
+    # A maximum that the example says would be too short, and a block too small: they default to what suits the length.
+    knobs = {name: knob for name, knob in entry.example.items() if name not in ("maximum", "block", "chunk")}
     config = sitting.read_config(entry, knobs)
     mixer = nnx.eval_shape(lambda: make(config, sizes, nnx.Rngs(0)))
     knobs = knob_shapes(mixer.mixer, jax.ShapeDtypeStruct((1, length, WIDTH), np.float32))

@@ -37,7 +37,7 @@ def reformer(
       causal: whether a query meets earlier positions alone.
       key_mask: [T] bool, True = holds data; what is hidden may be anything, NaN included, and has no rank.
       rotations: [R,K,H], drawn from the normal distribution: R rounds of 2H buckets.
-      chunk: how many positions lie next to each other once sorted, and meet; they also meet the chunk before.
+      chunk: C, how many positions lie next to each other once sorted, and meet; they also meet the chunk before.
     Returns: [T,V], in value's dtype; 0 where hidden.
     Raises: ValueError naming the argument whose shape or dtype is off, or a chunk below 1.
     References: Kitaev et al. 2020, arXiv:2001.04451.
