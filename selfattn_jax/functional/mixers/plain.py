@@ -77,5 +77,5 @@ def mlp_mixer(inputs: Array, /, *, up: Array, up_bias: Array, down: Array, down_
     check_shapes(up=(up, "NF"), **arrays, inputs=(inputs, "ND"))
     dtype = accumulation_dtype(inputs)
     up, up_bias, down, down_bias = (jnp.asarray(knob, dtype) for knob in (up, up_bias, down, down_bias))
-    hidden = jax.nn.gelu(up.T @ inputs.astype(dtype) + up_bias[:, None])
-    return (down.T @ hidden + down_bias[:, None]).astype(inputs.dtype)
+    hidden = jax.nn.gelu(inputs.astype(dtype).T @ up + up_bias[None, :])
+    return (hidden @ down + down_bias[None, :]).T.astype(inputs.dtype)

@@ -1,8 +1,10 @@
 """State spaces that are diagonal and do not depend on the content: linear recurrences of complex numbers.
 
-A hidden position does nothing: the state stays as it is, as if the position were not there.
+A hidden position does nothing: the state stays as it is, as if the position were not there. So the chunks are of what
+is visible, moved together; the state before each is handed on from the one before.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 from selfattn_jax.functional.mixers.visible import shown, visible_of
 from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
-CHUNK = 64
+CHUNK = 32
 
 # The linear recurrent unit.
 
@@ -93,17 +95,22 @@ def lru_chunks(
     output_imag: Array,
     skip: Array,
 ) -> tuple[Array, Array]:
-    """`lru` with its final state [N], all positions at once: the recurrence is associative."""
+    """`lru` with its final state [N]: the steps of all chunks at once, then what each adds to the next."""
     unit = _Lru.of(inputs, key_mask, nu, theta, input_real, input_imag, output_real, output_imag, skip)
-    decays = jnp.where(unit.visible[:, None], unit.decay[None, :], 1)
-    start = unit.start(initial_state)
+    together, count, back = _together(unit.driven, key_mask)
+    parts = _in_chunks(together, CHUNK).swapaxes(0, 1)
 
-    def joined(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        return first[0] * second[0], first[1] * second[0] + second[1]
+    def step(states: Array, driven: Array) -> tuple[Array, Array]:
+        states = unit.decay[None, :] * states + driven
+        return states, states
 
-    faded, states = jax.lax.associative_scan(joined, (decays, unit.driven))
-    states = states + faded * start[None, :]
-    return unit.read(states).astype(inputs.dtype), states[-1] if inputs.shape[0] else start
+    ends, states = jax.lax.scan(step, jnp.zeros_like(parts[0]), parts)
+    powers, start = _powers(unit.decay, parts.shape[0]), unit.start(initial_state)
+    before, _ = _handed_on(powers[-1], start, ends)
+    states = states + powers[1:, None] * before[None]
+    states = states.swapaxes(0, 1).reshape(-1, start.shape[0])
+    final = jnp.where(count > 0, states[jnp.maximum(count - 1, 0)], start)
+    return unit.read(back(states)).astype(inputs.dtype), final
 
 
 class _Lru(NamedTuple):
@@ -239,27 +246,30 @@ def s4d_chunks(
     """`s4d` with its final state [D,N]: a convolution inside every chunk, one state from chunk to chunk."""
     space = _Space.of(inputs, key_mask, log_step, log_decay, frequency, output_real, output_imag, skip)
     vectors, visible = shown(inputs, key_mask), visible_of(inputs.shape[0], key_mask)
-    length, width = vectors.shape
-    chunk = min(chunk, max(length, 1))
-    # What is hidden goes last, so that positions that follow each other in time do so in memory.
-    order = jnp.argsort(~visible, stable=True)
-    padded = jnp.pad(vectors[order], ((0, -length % chunk), (0, 0))).reshape(-1, chunk, width)
-    left = jnp.clip(jnp.sum(visible) - chunk * jnp.arange(padded.shape[0]), 0, chunk)
-    kernel, read, write = space.kernels(chunk)
+    together, count, back = _together(vectors, key_mask)
+    parts = _in_chunks(together, chunk).transpose(2, 1, 0)
+    kernel, read, entering, fading = space.kernels(parts.shape[1])
+    width, states = entering.shape[1:]
+    # How positions enter the state after the chunk, the first of them faded the most: [D,2N,C].
+    write = jnp.concatenate([entering.real, entering.imag], axis=2)[::-1].transpose(1, 2, 0)
+    inside, written = jnp.split(jnp.concatenate([kernel, write], axis=1) @ parts, [parts.shape[1]], axis=1)
+    written = jax.lax.complex(written[:, :states], written[:, states:]).transpose(2, 0, 1)
+    before, last = _handed_on(fading[-1], space.start(initial_state), written)
+    known = jnp.concatenate([before.real, before.imag], axis=2).transpose(1, 2, 0)
+    output = (inside + read @ known).transpose(2, 1, 0).reshape(-1, width)
+    output = jnp.where(visible[:, None], back(output) + space.skip[None, :] * vectors, 0)
+    return output.astype(inputs.dtype), _partway(count, parts, jnp.concatenate([before, last[None]]), entering, fading)
 
-    def step(state: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
-        part, count = at
-        inside = jnp.einsum("tsd,sd->td", kernel, part)
-        before = jnp.sum((read * state[None]).real, axis=2)
-        # Position s of `count` fades count − 1 − s times more; write holds these from C − 1 down.
-        faded = jax.lax.dynamic_slice_in_dim(write, chunk - count, chunk, axis=0)
-        written = jnp.einsum("sdn,sd->dn", faded.real, part), jnp.einsum("sdn,sd->dn", faded.imag, part)
-        moved = jnp.exp(space.exponent * count.astype(state.dtype)) * state + jax.lax.complex(*written)
-        return moved, inside + before
 
-    final, outputs = jax.lax.scan(jax.checkpoint(step), space.start(initial_state), (padded, left))
-    output = jnp.zeros_like(vectors).at[order].set(outputs.reshape(-1, width)[:length])
-    return jnp.where(visible[:, None], output + space.skip[None, :] * vectors, 0).astype(inputs.dtype), final
+def _partway(count: Array, parts: Array, before: Array, entering: Array, fading: Array) -> Array:
+    """The state [D,N] after so many positions, from the states before all chunks and after the last."""
+    chunk = parts.shape[1]
+    whole, rest = count // chunk, count % chunk
+    distance = rest - 1 - jnp.arange(chunk)
+    faded = jnp.where((distance >= 0)[:, None, None], entering[jnp.maximum(distance, 0)], 0)
+    part = jnp.take(parts, jnp.minimum(whole, parts.shape[2] - 1), axis=2).T[:, :, None]
+    written = jax.lax.complex(jnp.sum(faded.real * part, axis=0), jnp.sum(faded.imag * part, axis=0))
+    return fading[rest] * before[whole] + written
 
 
 class _Space(NamedTuple):
@@ -296,18 +306,60 @@ class _Space(NamedTuple):
     def start(self, state: Array | None) -> Array:
         return jnp.zeros_like(self.exponent) if state is None else jnp.asarray(state, self.exponent.dtype)
 
-    def kernels(self, chunk: int) -> tuple[Array, Array, Array]:
+    def kernels(self, chunk: int) -> tuple[Array, Array, Array, Array]:
         """What a chunk is computed with.
 
-        Returns: the convolution as a matrix [C,C,D]; how a state before the chunk is read at each of its positions,
-          [C,D,N] twice its readout; and how positions enter the state after it, [2C,D,N], from the C − 1 steps that the
-          first one fades down to 0, then zeros.
+        Returns: the convolution as matrices [D,C,C]; how a state before the chunk is read at each of its positions
+          [D,C,2N], real and imaginary parts side by side; how a vector is in the state 0 … C − 1 steps after it entered
+          [C,D,N]; and how a state fades in 0 … C steps [C+1,D,N].
         """
-        steps = jnp.arange(chunk + 1).astype(self.exponent.dtype)[:, None, None]
-        powers = jnp.exp(self.exponent[None] * steps)
-        entering = self.gain[None] * powers[:chunk]
+        fading = _powers(jnp.exp(self.exponent), chunk)
+        entering = self.gain[None] * fading[:chunk]
         taps = 2 * jnp.sum((self.readout[None] * entering).real, axis=2)
         distance = jnp.arange(chunk)[:, None] - jnp.arange(chunk)[None, :]
         kernel = jnp.where(distance[..., None] >= 0, taps[jnp.maximum(distance, 0)], 0)
-        write = jnp.concatenate([entering[::-1], jnp.zeros_like(entering)])
-        return kernel, 2 * self.readout[None] * powers[1:], write
+        read = 2 * self.readout[None] * fading[1:]
+        read = jnp.concatenate([read.real, -read.imag], axis=2)
+        return kernel.transpose(2, 0, 1), read.transpose(1, 0, 2), entering, fading
+
+
+# Chunks.
+
+
+def _together(rows: Array, key_mask: Array | None) -> tuple[Array, Array, Callable[[Array], Array]]:
+    """Rows [T,…] with the visible ones first, how many these are, and what brings rows back to their places.
+
+    Where one is hidden, any row may come back.
+    """
+    length = rows.shape[0]
+    if key_mask is None:
+        return rows, jnp.asarray(length), lambda found: found[:length]
+    indices = jnp.arange(length)
+    order = jnp.sort(jnp.where(key_mask, indices, length + indices)) % max(length, 1)
+    places = jnp.maximum(jnp.cumsum(key_mask) - 1, 0)
+    return rows[order], jnp.sum(key_mask), lambda found: found[places]
+
+
+def _in_chunks(rows: Array, chunk: int) -> Array:
+    """Rows [T,X] as [n,C,X], filled up with zeros; one chunk at least."""
+    chunk = max(min(chunk, rows.shape[0]), 1)
+    count = max(-(-rows.shape[0] // chunk), 1)
+    return jnp.pad(rows, ((0, count * chunk - rows.shape[0]), (0, 0))).reshape(count, chunk, rows.shape[1])
+
+
+def _powers(factor: Array, count: int) -> Array:
+    """The powers of a factor from 0 to `count`, along a new first axis: each half from the one before it."""
+    powers = factor[None]
+    while powers.shape[0] < count:
+        powers = jnp.concatenate([powers, powers[-1:] * powers])
+    return jnp.concatenate([jnp.ones_like(factor)[None], powers[:count]])
+
+
+def _handed_on(factor: Array, start: Array, written: Array) -> tuple[Array, Array]:
+    """The states before all chunks, and that after the last: each fades by a factor and takes up what was written."""
+
+    def step(state: Array, written: Array) -> tuple[Array, Array]:
+        return factor * state + written, state
+
+    last, before = jax.lax.scan(step, start, written)
+    return before, last

@@ -25,42 +25,48 @@ class LongConvolution(nnx.Module):
 
       filter(n) = (W₃ sin(ω W₂ sin(ω W₁ z(n)))) ⊙ exp(−rate · n/N)        z(n): n/N and its waves
 
-    The rates of a head's numbers are spread from `slow` to `fast`, in units of the longest distance N.
+    The rates of a head's numbers are spread from `slow` to `fast`, in units of the longest distance: the maximum N,
+    which defaults to the length of the task, and may not be below. Values are as wide as keys.
     """
 
     def __init__(
         self,
         heads: int,
-        value_width: int,
+        key_width: int,
         length: int,
         *,
+        maximum: PositiveInt | None = None,
         features: PositiveInt = 16,
         frequency: Positive = 8.0,
         slow: Positive = 1.0,
         fast: Positive = 16.0,
         rngs: nnx.Rngs,
     ):
-        self.length, self.value_width, self.frequency, self.rates = length, value_width, frequency, (slow, fast)
+        maximum = maximum or length
+        if maximum < length:
+            raise ValueError(f"maximum must be at least the length of the task, {length}, got {maximum}")
+        self.maximum, self.width, self.frequency, self.rates = maximum, key_width, frequency, (slow, fast)
         self.first, self.second, self.third = (
             nnx.Param(normal(rngs, shape, shape[1]))
-            for shape in ((heads, 1 + 2 * BANDS, features), (heads, features, features), (heads, features, value_width))
+            for shape in ((heads, 1 + 2 * BANDS, features), (heads, features, features), (heads, features, key_width))
         )
-        self.skip = nnx.Param(jnp.ones((heads, value_width)))
+        self.skip = nnx.Param(jnp.ones((heads, key_width)))
 
     def __call__(self) -> Bound:
         return bind(mixers.long_convolution, filters=lead(self.filters(), "H"), skip=lead(self.skip[...], "H"))
 
     def filters(self) -> Array:
-        """The filters [H,N,V]."""
-        distance = jnp.arange(self.length, dtype=jnp.float32) / self.length
-        angles = 2 * jnp.pi * distance[:, None] * jnp.arange(1, BANDS + 1, dtype=jnp.float32)[None, :]
+        """The filters [H,N,K]."""
+        dtype = self.first.dtype
+        distance = jnp.arange(self.maximum, dtype=dtype) / self.maximum
+        angles = 2 * jnp.pi * distance[:, None] * jnp.arange(1, BANDS + 1, dtype=dtype)[None, :]
         waves = jnp.concatenate([distance[:, None], jnp.sin(angles), jnp.cos(angles)], axis=1)
         hidden = jnp.sin(self.frequency * (waves @ self.first[...]))
         filters = jnp.sin(self.frequency * (hidden @ self.second[...])) @ self.third[...]
-        rates = jnp.linspace(*self.rates, self.value_width, dtype=jnp.float32)
+        rates = jnp.linspace(*self.rates, self.width, dtype=dtype)
         window = jnp.exp(-rates[None, :] * distance[:, None])
         # All distances together weigh about as much as one value.
-        return filters * window[None] * self.length**-0.5
+        return filters * window[None] * self.maximum**-0.5
 
 
 BANDS = 4
