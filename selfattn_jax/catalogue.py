@@ -545,6 +545,7 @@ entries: tuple[Entry, ...] = (
         elementwise=True,
         positional=True,
         learns=True,
+        example=MappingProxyType({"maximum": 8}),
     ),
     _vectors(
         mixers.lru,

@@ -190,10 +190,10 @@ class Mixer(nnx.Module):
         rng: Array | None = None,
     ) -> Array:
         del positions
-        bound = made(self.mixer, inputs=inputs, rng=rng)
+        bound, dtype = made(self.mixer, inputs=inputs, rng=rng), value.dtype
         query, key, value = self.prepared(query, key, value, key_mask)
         situation = {"key_mask": key_mask, "causal": causality(bound, causal, self.nature)}
-        return mix(bound, query, key, value, rng=rng, **situation)
+        return mix(bound, query, key, value, rng=rng, **situation).astype(dtype)
 
     def weights(
         self,

@@ -72,7 +72,8 @@ def by_nature(entry: Entry) -> bool:
 def build_mixer(entry, *, causal: bool | None = None, off_default: bool = False, seed: int = 0) -> Sitter:
     config = sitting.config_of(entry, off_default=off_default and entry.name != "attention")
     causal = by_nature(entry) if causal is None else causal
-    mixer = build.make_mixer(config, sitting.SIZES | {"causal": causal}, nnx.Rngs(seed))
+    sizes = sitting.SIZES | {"causal": causal} | ({"value_width": K} if entry.elementwise else {})
+    mixer = build.make_mixer(config, sizes, nnx.Rngs(seed))
     return Sitter(*nnx.split(sitting.perturbed(mixer, np.random.default_rng(seed)), nnx.Param, ...))
 
 
@@ -259,20 +260,21 @@ def test_an_empty_example_gets_zero_and_harms_nobody(entry, causal):
 
 @every(lambda entry: of_heads(entry) and entry.causal)
 def test_causal_means_no_derivative_by_what_comes_later(entry):
+    """Exactly 0; a transform of the whole sequence leaves its rounding there."""
     sitter, asked = build_mixer(entry, causal=True), question(entry, causal=True)
-    cotangent, seen = asked.cotangent.copy(), 0.0
+    cotangent, seen, rounding = asked.cotangent.copy(), 0.0, 1e-5 if "log T" in entry.cost else 0
     for t in range(S):
         asked.cotangent[:] = 0
         asked.cotangent[:, t] = cotangent[:, t]
         _, *by_arrays = answer(entry, sitter, asked, causal=True).gradients
-        assert not any(gradient[:, t + 1 :].any() for gradient in by_arrays)
+        assert all(np.abs(gradient[:, t + 1 :]).max(initial=0) <= rounding for gradient in by_arrays)
         seen += np.abs(by_arrays[2]).sum()
     assert seen > 0
 
 
 @pytest.mark.slow
 @every_way()
-@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16, np.float16], ids=["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16], ids=["bfloat16", "float16"])
 def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
     """At random points, at zero vectors, and at ties; close to float32's numbers in a narrower dtype."""
     sitter, asked = build_mixer(entry, causal=causal), question(entry, causal=causal, dtype=dtype)
@@ -294,7 +296,7 @@ def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
 def test_derivatives_are_right_forward_and_reverse(entry, causal):
     structure, parameters, rest = cast(build_mixer(entry, causal=causal), np.float64)
     asked = cast(question(entry, causal=causal), np.float64)
-    masked = {"key_mask": asked.key_mask[0]} if entry.mask != "none" else {}
+    masked = {"key_mask": asked.key_mask[:1]} if entry.mask != "none" else {}
     # Causal is the harder of the two, and the second order is dear.
     order = 2 if entry.smooth and causal == entry.causal else 1
 
@@ -302,7 +304,7 @@ def test_derivatives_are_right_forward_and_reverse(entry, causal):
         return nnx.merge(structure, parameters, rest)(query, key, value, causal=causal, inputs=inputs, **masked)
 
     with jax.enable_x64(True):
-        check_grads(output, (parameters, *(array[0] for array in asked[:3]), asked.inputs[0]), order)
+        check_grads(output, (parameters, *(array[:1] for array in asked[:3]), asked.inputs[:1]), order)
 
 
 @every_mixer_of_heads

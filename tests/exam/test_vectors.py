@@ -168,7 +168,7 @@ def test_causal_means_no_derivative_by_what_comes_later(entry):
 
 @pytest.mark.slow
 @every_way()
-@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16, np.float16], ids=["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16], ids=["bfloat16", "float16"])
 def test_dtype_goes_in_and_out_and_gradients_are_finite(entry, causal, dtype):
     """At random points, and where all is zero; close to float32's numbers in a narrower dtype."""
     sitter, asked = build_mixer(entry, causal=causal), question(entry, dtype)
@@ -219,7 +219,7 @@ def test_the_compiled_lift_is_an_eager_loop_over_examples(entry, causal):
     for example in range(B):
         masked = {"key_mask": jnp.asarray(asked.key_mask[example])} if can_hide(entry) else {}
         own = bind(bound, **ways, **masked)(jnp.asarray(asked.inputs[example]))
-        assert_allclose(lifted[example], own, rtol=0, atol=5e-6)
+        assert_allclose(lifted[example], own, rtol=1e-6, atol=5e-6)
 
 
 @every(of_vectors)

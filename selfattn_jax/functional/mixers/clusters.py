@@ -30,8 +30,8 @@ def clustered(
       query: [T,K].  key: [T,K].  value: [T,V], all of one sequence.
       key_mask: [T] bool, True = holds data; what is hidden may be anything, NaN included, and moves no centroid. A
         hidden query has an output too, that of the nearest.
-      clusters: the number of means.
-      iterations: of k-means.
+      clusters: M, the number of means.
+      iterations: I, of k-means.
     Returns: [T,V], in value's dtype; 0 where no key is visible.
     Raises: ValueError naming the argument whose shape or dtype is off, or clusters below 1.
     References: Vyas et al. 2020, arXiv:2007.04825.
@@ -96,7 +96,7 @@ def _k_means(query: Array, shown_query: Array, visible: Array, clusters: int, it
         return nearest, jnp.where(own, joined.astype(members.dtype), members)
 
     members = ((starts[:, None] == indices[None, :]) & visible[None, :]).astype(query.dtype)
-    members = jax.lax.fori_loop(0, iterations, lambda _, members: assign(members)[1], members)
+    members, _ = jax.lax.scan(lambda members, _: (assign(members)[1], None), members, length=iterations)
     return assign(members)
 
 

@@ -23,7 +23,7 @@ def short_convolution(vectors: Array, /, *, kernel: Array, key_mask: Array | Non
       vectors: [T,K].
       kernel: [W,K].
       key_mask: [T] bool, True = holds data.
-    Returns: [T,K], in vectors' dtype.
+    Returns: [T,K], in at least float32.
     Raises: ValueError naming the argument whose shape or dtype is off.
     References: Dao & Gu 2024, arXiv:2405.21060.
     """
@@ -32,7 +32,7 @@ def short_convolution(vectors: Array, /, *, kernel: Array, key_mask: Array | Non
     shown = jnp.where(visible_of(length, key_mask)[:, None], vectors.astype(dtype), 0)
     padded, kernel = jnp.pad(shown, ((taps - 1, 0), (0, 0))), jnp.asarray(kernel, dtype)
     summed = sum(padded[tap : tap + length] * kernel[tap][None, :] for tap in range(taps))
-    return jax.nn.silu(jnp.asarray(summed)).astype(vectors.dtype)
+    return jax.nn.silu(jnp.asarray(summed))
 
 
 def shown_triple(query: Array, key: Array, value: Array, key_mask: Array | None) -> tuple[Array, Array, Array]:
@@ -110,3 +110,9 @@ def states_between(faded: Array, written: Array, start: Array) -> tuple[Array, A
 
     final, states = jax.lax.scan(step, start, (faded, written))
     return states, final
+
+
+def with_units(query: Array, key: Array) -> tuple[Array, Array, Array]:
+    """Query and key in at least float32, and as values the unit vectors: what comes out are the weights."""
+    dtype = accumulation_dtype(query, key)
+    return query.astype(dtype), key.astype(dtype), jnp.eye(key.shape[0], dtype=dtype)

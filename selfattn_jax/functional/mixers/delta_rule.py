@@ -9,10 +9,19 @@ chunks at once; what is left from chunk to chunk is three products.
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.decays import CHUNK, chunked, decays_of, running, scaled, start_of, stretches
+from selfattn_jax.functional.mixers.decays import (
+    CHUNK,
+    chunked,
+    decays_of,
+    running,
+    scaled,
+    start_of,
+    stretches,
+    with_units,
+)
 from selfattn_jax.functional.mixers.visible import visible_of
 from selfattn_jax.functional.scores import unit
-from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
+from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
 
 def delta(
@@ -87,8 +96,7 @@ def delta_weights(
 ) -> Array:
     """The matrix [T,T] that `delta` applies without a state to begin with, in at least float32: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    value = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return delta(query, key, value, key_mask=key_mask, write=write, chunk=chunk)
+    return delta(*with_units(query, key), key_mask=key_mask, write=write, chunk=chunk)
 
 
 def gated_delta(
@@ -196,8 +204,7 @@ def gated_delta_weights(
 ) -> Array:
     """The matrix [T,T] that `gated_delta` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    value = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return gated_delta(query, key, value, key_mask=key_mask, log_decay=log_decay, write=write, chunk=chunk)
+    return gated_delta(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, write=write, chunk=chunk)
 
 
 def _of(

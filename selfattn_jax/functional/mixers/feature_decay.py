@@ -19,8 +19,9 @@ from selfattn_jax.functional.mixers.decays import (
     shown_triple,
     start_of,
     states_between,
+    with_units,
 )
-from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
+from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
 # Gated linear.
 
@@ -97,8 +98,7 @@ def gated_linear_weights(
 ) -> Array:
     """The matrix [T,T] that `gated_linear` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return gated_linear(query, key, unit, key_mask=key_mask, log_decay=log_decay, chunk=chunk)
+    return gated_linear(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, chunk=chunk)
 
 
 # Rwkv.
@@ -193,8 +193,7 @@ def rwkv_weights(
 ) -> Array:
     """The matrix [T,T] that `rwkv` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return rwkv(query, key, unit, key_mask=key_mask, log_decay=log_decay, bonus=bonus, chunk=chunk)
+    return rwkv(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, bonus=bonus, chunk=chunk)
 
 
 def _of_present(query: Array, key: Array, value: Array, bonus: Array) -> Array:

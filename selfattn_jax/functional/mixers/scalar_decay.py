@@ -21,9 +21,10 @@ from selfattn_jax.functional.mixers.decays import (
     start_of,
     states_between,
     stretches,
+    with_units,
 )
 from selfattn_jax.functional.mixers.visible import visible_of
-from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
+from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
 # Retention.
 
@@ -100,8 +101,7 @@ def retention_weights(
 ) -> Array:
     """The matrix [T,T] that `retention` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return retention(query, key, unit, key_mask=key_mask, log_decay=log_decay, chunk=chunk)
+    return retention(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, chunk=chunk)
 
 
 # Simple gated.
@@ -179,8 +179,7 @@ def simple_gated_weights(
 ) -> Array:
     """The matrix [T,T] that `simple_gated` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return simple_gated(query, key, unit, key_mask=key_mask, log_decay=log_decay, chunk=chunk)
+    return simple_gated(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, chunk=chunk)
 
 
 # Ssd.
@@ -269,8 +268,7 @@ def ssd_weights(
 ) -> Array:
     """The matrix [T,T] that `ssd` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
-    unit = jnp.eye(key.shape[0], dtype=accumulation_dtype(query, key))
-    return ssd(query, key, unit, key_mask=key_mask, step=step, rate=rate, skip=skip, chunk=chunk)
+    return ssd(*with_units(query, key), key_mask=key_mask, step=step, rate=rate, skip=skip, chunk=chunk)
 
 
 def _of_ssd(
