@@ -26,7 +26,7 @@ from selfattn_jax.config.errors import (
 from selfattn_jax.config.parsing import DEEPEST, Builder, Tree, read_text
 
 LONGEST_CHAIN = 32
-IDENTITY = ("name", "any", "all", "not")
+IDENTITY = ("name", "any", "all", "not", "parallel")
 DOTTED_KEYS = "sweep"  # its keys hold dots themselves: `sweep: {training.learning_rate: […]}`
 
 

@@ -15,7 +15,7 @@ def clustered(
     /,
     *,
     key_mask: Array | None = None,
-    clusters: PositiveInt,
+    clusters: PositiveInt = 32,
     iterations: NonNegativeInt = 10,
 ) -> Array:
     """Attends with the means of clusters of queries, found by k-means, in place of the queries themselves.
@@ -47,7 +47,7 @@ def clustered_weights(
     /,
     *,
     key_mask: Array | None = None,
-    clusters: PositiveInt,
+    clusters: PositiveInt = 32,
     iterations: NonNegativeInt = 10,
 ) -> Array:
     """The attention matrix that `clustered` applies without ever forming it.
