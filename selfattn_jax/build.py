@@ -167,14 +167,19 @@ def _layer(
 ) -> SelfAttention | VectorLayer:
     """What mixes positions in one block: heads around a mixer, or a mixer of vectors by itself."""
     place = "model.mixer" if isinstance(model.layers, int) else f"model.layers.{depth - 1}"
+    structure = catalogue.in_slot("heads")[model.heads.name]
     if takes_vectors(mixer):
+        with _at("model.heads"):
+            if structure.layer is not None:
+                raise ValueError(
+                    f"{structure.name} heads need queries and keys, which {mixer.name} has not: take multi_head"
+                )
         with _at(place):
             made = make_vector_mixer(mixer, sizes._asdict(), rngs)
             projects = catalogue.in_slot("mixer")[mixer.name].projects
             return VectorLayer(model.width, made, causal=sizes.causal, projects=projects, rngs=rngs)
     with _at(place):
         made = make_mixer(mixer, sizes._asdict(), rngs)
-    structure = catalogue.in_slot("heads")[model.heads.name]
     with _at("model.heads"):
         layer = structure.layer or SelfAttention
         return layer(model.width, heads, made, causal=sizes.causal, depth=depth, rngs=rngs)

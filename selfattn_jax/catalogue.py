@@ -434,7 +434,7 @@ entries: tuple[Entry, ...] = (
         positional=True,
         learns=True,
         weights=mixers.linformer_weights,
-        example=MappingProxyType({"maximum": 8}),
+        example=MappingProxyType({"maximum": 140}),
     ),
     _low_rank(
         mixers.nystrom,
@@ -512,7 +512,7 @@ entries: tuple[Entry, ...] = (
         elementwise=True,
         positional=True,
         learns=True,
-        example=MappingProxyType({"maximum": 8}),
+        example=MappingProxyType({"maximum": 140}),
     ),
     Entry(
         "mixers",
@@ -545,7 +545,7 @@ entries: tuple[Entry, ...] = (
         elementwise=True,
         positional=True,
         learns=True,
-        example=MappingProxyType({"maximum": 8}),
+        example=MappingProxyType({"maximum": 140}),
     ),
     _vectors(
         mixers.lru,

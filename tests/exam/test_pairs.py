@@ -242,10 +242,14 @@ def test_an_encoding_may_stand_with_a_score_exactly_where_it_makes_it_depend_on_
 @pytest.mark.parametrize("mixer", catalogue.in_slot("mixer").values(), ids=lambda entry: entry.name)
 @pytest.mark.parametrize("heads", catalogue.in_slot("heads").values(), ids=lambda entry: entry.name)
 def test_heads_that_mix_weights_may_stand_exactly_with_the_mixer_that_has_them(heads, mixer):
-    model = {"width": WIDTH, "heads": {"name": heads.name, "count": 2}, "mixer": {"name": mixer.name, **mixer.example}}
+    piece = {"name": mixer.name, **mixer.example}
+    model = {"width": WIDTH, "heads": {"name": heads.name, "count": 2}, "mixer": piece, "causal": not mixer.both_ways}
     config = validate(from_mapping({"task": "adding", "model": model}), Config)
     task: Task = build.make_task(config)
-    if heads.needs_weights and mixer.name != "attention":
+    if mixer.takes == "vectors" and heads.layer is not None:
+        with pytest.raises(ConfigError, match=f"model.heads  {heads.name} heads need queries and keys"):
+            build.abstract_encoder(config, task)
+    elif heads.needs_weights and mixer.name != "attention":
         with pytest.raises(ConfigError, match=f"model.heads  {heads.name} heads mix attention weights"):
             build.abstract_encoder(config, task)
     else:
