@@ -81,10 +81,9 @@ def test_learns_exactly_where_declared(entry):
         assert not entry.learns
         return
     config, rngs = sitting.config_of(entry), nnx.Rngs(0)
+    sizes = sitting.SIZES | {"causal": not entry.both_ways}
     mixer = entry.kind == "mixers"
-    made = (
-        build.make_mixer(config, sitting.SIZES, rngs) if mixer else build.make(entry.slot, config, sitting.SIZES, rngs)
-    )
+    made = build.make_mixer(config, sizes, rngs) if mixer else build.make(entry.slot, config, sizes, rngs)
     assert bool(jax.tree.leaves(nnx.state(made, nnx.Param))) == entry.learns
 
 
