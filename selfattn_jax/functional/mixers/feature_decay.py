@@ -174,8 +174,8 @@ def rwkv_chunks(
     arrays, decays = shown_triple(query, key, value, key_mask), decays_of(log_decay, key, key_mask, "TK")
     passed = _of_present(*arrays, bonus)
     # What is read is the state before: that of keys, values and decays which come one position later.
-    late = (jnp.pad(array, ((1, 0), (0, 0)))[:-1] for array in (*arrays[1:], decays))
-    output, state = _vector_chunks(arrays[0], *late, start_of(initial_state, *arrays), chunk)
+    keys, values, fading = (jnp.pad(array, ((1, 0), (0, 0)))[:-1] for array in (*arrays[1:], decays))
+    output, state = _vector_chunks(arrays[0], keys, values, fading, start_of(initial_state, *arrays), chunk)
     final = jnp.exp(decays[-1])[:, None] * state + jnp.outer(arrays[1][-1], arrays[2][-1])
     return answer((output + passed, final), value)
 
