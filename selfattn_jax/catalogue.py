@@ -589,7 +589,7 @@ entries: tuple[Entry, ...] = (
     ),
     _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D"),
     _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", positional=False, projects=True),
-    _vectors(mixers.none, None, "", "", memory="", positional=False),
+    _vectors(mixers.none, None, "arXiv:2210.13452", "T·D", memory="", positional=False),
     _vectors(mixers.fourier, None, "arXiv:2105.03824", "3·T·D·(log T+log D)", mask="none", causal=False),
     _vectors(mixers.mlp_mixer, modules.mixers.MlpMixer, "arXiv:2105.01601", "2·T·F·D", mask="none", causal=False),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),

@@ -42,10 +42,11 @@ def test_the_usual_ones_have_torch_where_it_is_installed(monkeypatch: pytest.Mon
     assert labels == ["auto", "dense", "blockwise", "jax.nn", "flax", *(["torch"] if installed else [])]
 
 
+MIXERS = ", ".join(catalogue.in_slot("mixer"))
 MISTAKES = {
     "blokwise": "command line: blokwise  VARIANT  unknown name 'blokwise'; known are auto, dense, rows, blockwise, "
-    "jax.nn, flax, torch, flex, attention, linear  did you mean blockwise?",
-    "alibi": "command line: alibi  model.mixer  unknown name 'alibi'; known are attention, linear; alibi is a position "
+    f"jax.nn, flax, torch, flex, {MIXERS}  did you mean blockwise?",
+    "alibi": f"command line: alibi  model.mixer  unknown name 'alibi'; known are {MIXERS}; alibi is a position "
     "encoding: it goes to model.mixer.biases",
     "x={biases: [alibbi]}": "command line: x={biases: [alibbi]}  model.mixer.biases.0  unknown name 'alibbi'",
     "{scor: cosine}": "command line: {scor: cosine}  model.mixer.scor  unknown key  did you mean score?",
@@ -113,5 +114,7 @@ def test_every_piece_of_the_catalogue_can_be_benched(slot: str):
     check_contestants(contestants([plain(piece) for piece in pieces]), settings("16"))
 
 
-def test_every_form_and_mixer_can_be_benched():
-    check_contestants(contestants([*module.FORMS, *catalogue.in_slot("mixer")]), settings("16"))
+@pytest.mark.parametrize("causal", [False, True], ids=["both_ways", "causal"])
+def test_every_form_and_mixer_can_be_benched(causal: bool):
+    able = [name for name, one in catalogue.in_slot("mixer").items() if (one.causal if causal else one.both_ways)]
+    check_contestants(contestants([*module.FORMS, *able]), settings("16", causal=causal))

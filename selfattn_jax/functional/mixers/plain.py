@@ -40,6 +40,7 @@ def none(inputs: Array, /, *, causal: bool = False, key_mask: Array | None = Non
       inputs: [T,D].
       causal, key_mask: make no difference.
     Returns: [T,D] zeros, in inputs' dtype.
+    References: Yu et al. 2022 (the identity as a mixer), arXiv:2210.13452.
     """
     del causal, key_mask
     return jnp.zeros_like(inputs)
