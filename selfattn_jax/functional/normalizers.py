@@ -359,10 +359,7 @@ def top_k(scores: Array, mask: Array, /, *, count: PositiveInt) -> Array:
     Returns: [T,S], summing to 1.
     References: Zhao et al. 2019, arXiv:1912.11637.
     """
-    present = jnp.where(mask, scores, -jnp.inf)
-    kth = min(count, scores.shape[-1])
-    edge = jax.lax.stop_gradient(-jnp.sort(-present, axis=-1)[:, kth - 1])
-    return _exponential(scores, mask & (present >= edge[:, None]), -jnp.inf)[0]
+    return _exponential(scores, _largest(scores, mask, count), -jnp.inf)[0]
 
 
 @jax.custom_jvp
@@ -376,8 +373,7 @@ def hard(scores: Array, mask: Array, /) -> Array:
     Returns: [T,S], summing to 1.
     References: Bengio et al. 2013, arXiv:1308.3432.
     """
-    largest = jnp.max(scores, axis=-1, initial=-jnp.inf, where=mask, keepdims=True)
-    chosen = mask & (jnp.where(mask, scores, -jnp.inf) == largest)
+    chosen = _largest(scores, mask, 1)
     return chosen.astype(scores.dtype) / jnp.maximum(jnp.sum(chosen, axis=-1, keepdims=True), 1).astype(scores.dtype)
 
 
@@ -386,6 +382,18 @@ def _hard_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     scores, mask = primals
     _, tangent = jax.jvp(lambda scores: softmax(scores, mask), (scores,), (tangents[0],))
     return hard(scores, mask), tangent
+
+
+def _largest(scores: Array, mask: Array, count: int) -> Array:
+    """Where the count largest visible scores of every row are [T,S], and those equal to the last of them."""
+    # Compared with each other as they leave the sort. The scores themselves may be computed twice by a compiled
+    # program, once for the sort and once for the comparison, and rounded differently: the edge would then fall out.
+    places = jax.lax.broadcasted_iota(jnp.int32, scores.shape, 1)
+    present = jax.lax.stop_gradient(jnp.where(mask, scores, -jnp.inf))
+    falling, order = jax.lax.sort((-present, places), num_keys=1)
+    edge = min(count, scores.shape[-1])
+    among = falling <= falling[:, edge - 1 : edge]
+    return mask & jax.lax.sort((order, among), num_keys=1)[1]
 
 
 def _below_zero(scores: Array, mask: Array) -> Array:

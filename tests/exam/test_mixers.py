@@ -347,7 +347,8 @@ def test_the_compiled_lift_is_an_eager_loop_over_examples_and_heads(entry):
             piece = sitting.one_head(given.piece, example, head)
             ways = situation if "causal" in signature_of(piece.function).knobs else {}
             own = bind(piece, **masked, **ways)(*map(jnp.asarray, arrays))
-        assert_allclose(lifted[example, :, head], own, rtol=0, atol=2e-6)
+        # A transform of the whole sequence rounds by its largest number.
+        assert_allclose(lifted[example, :, head], own, rtol=0, atol=2e-6 * max(1, np.abs(own).max()))
 
 
 @every(lambda entry: entry.kind == "mixers")

@@ -171,18 +171,22 @@ def test_the_blockwise_form_is_the_dense_one_or_says_why_not(row):
         narrow = [array.astype(jnp.bfloat16) for array in projected]
         tiled, tiled_narrow = (gradients("blockwise", parameters, arrays) for arrays in (projected, narrow))
     dense, dense_narrow = (gradients("dense", parameters, arrays) for arrays in (projected, narrow))
-    # 3e-6 for all but two, in whose worst rows positive and negative terms cancel.
-    assert_rows_near(tiled[0][1], dense[0][1], 4e-6)
+    exact = expected_layer(layer, list(map(np.asarray, projected)), key_mask, inputs)
+    assert_rows_near(tiled[0][1], dense[0][1], 3e-6, 3 * np.abs(dense[0][1] - exact).max(axis=-1))
     assert_rows_near(tiled_narrow[0][1], dense_narrow[0][1], 2 * 2**-8)  # two units in the last place of bfloat16
     for got, wanted in zip(jax.tree.leaves(tiled), jax.tree.leaves(dense), strict=True):
         assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
-def assert_rows_near(got: Any, wanted: Any, tolerance: float) -> None:
-    """Within a tolerance that is relative to the largest number of each row."""
+def assert_rows_near(got: Any, wanted: Any, tolerance: float, floor: Any = 0.0) -> None:
+    """Within a tolerance relative to the largest number of each row.
+
+    A floor [...] is for rows in which positive and negative terms cancel: what the wanted numbers themselves are
+    wrong by there, a few times over.
+    """
     got, wanted = np.float32(got), np.float32(wanted)
     error, size = np.abs(got - wanted).max(axis=-1), np.abs(wanted).max(axis=-1)
-    assert (error <= tolerance * size).all(), f"{(error / np.maximum(size, 1e-30)).max():.2g} of a row's maximum"
+    assert (error <= np.maximum(tolerance * size, floor)).all(), f"{(error / np.maximum(size, 1e-30)).max():.2g} of a row's maximum"
 
 
 def assert_near(got: Any, wanted: Any, tolerance: float = 2e-5) -> None:
