@@ -101,6 +101,9 @@ def of_vectors(entry: Entry) -> bool:
 
 
 every_mixer_of_heads = every(of_heads)
+in_float32_and_slowly_in_float64 = pytest.mark.parametrize(
+    "dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)], ids=["float32", "float64"]
+)
 
 
 # Building.

@@ -163,7 +163,7 @@ def expected(
 
 
 @every_way()
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@sitting.in_float32_and_slowly_in_float64
 def test_equals_its_oracle(entry, causal, dtype):
     moved, tolerance = dtype == np.float64, 1e-10 if dtype == np.float64 else 2e-5
     sitter = cast(build_mixer(entry, causal=causal, off_default=moved), dtype)

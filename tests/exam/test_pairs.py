@@ -150,15 +150,22 @@ def test_the_blockwise_form_is_the_dense_one_or_says_why_not(row):
     key_mask = np.arange(T) < np.array([[T], [T - 2]])
     projected = layer.project(inputs, inputs)
 
-    @functools.partial(quick_jit, static_argnums=0)
-    def gradients(implementation, parameters, projected):
-        def total(parameters, projected):
-            layer = nnx.merge(structure, parameters, rest)
-            layer.mixer.implementation = implementation
-            mixed = layer.mix(*projected, causal=False, key_mask=key_mask, positions=None, inputs=inputs)
-            return jnp.sum(jnp.sin(mixed)), mixed
+    def mixed(implementation, parameters, projected):
+        layer = nnx.merge(structure, parameters, rest)
+        layer.mixer.implementation = implementation
+        return layer.mix(*projected, causal=False, key_mask=key_mask, positions=None, inputs=inputs)
 
-        return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(parameters, projected)
+    def total(implementation, parameters, projected):
+        output = mixed(implementation, parameters, projected)
+        return jnp.sum(jnp.sin(output)), output
+
+    @functools.partial(quick_jit, static_argnums=0)
+    def answer(implementation, parameters, projected):
+        (_, output), by = jax.value_and_grad(functools.partial(total, implementation), (0, 1), has_aux=True)(
+            parameters, projected
+        )
+        narrow = [array.astype(jnp.bfloat16) for array in projected]
+        return output, by, mixed(implementation, parameters, narrow)
 
     names = [entry.name for entry in row.values() if entry]
     streams = streaming(row["normalizer"].function) and not {"cope", "talking"} & set(names)
@@ -166,15 +173,14 @@ def test_the_blockwise_form_is_the_dense_one_or_says_why_not(row):
         patch.setattr("selfattn_jax.functional.blockwise.BLOCK", 4)
         if not streams:
             with pytest.raises(NotImplementedError, match="take the rows form"):
-                gradients("blockwise", parameters, projected)
+                answer("blockwise", parameters, projected)
             return
-        narrow = [array.astype(jnp.bfloat16) for array in projected]
-        tiled, tiled_narrow = (gradients("blockwise", parameters, arrays) for arrays in (projected, narrow))
-    dense, dense_narrow = (gradients("dense", parameters, arrays) for arrays in (projected, narrow))
+        output, by, narrow = answer("blockwise", parameters, projected)
+    dense, dense_by, dense_narrow = answer("dense", parameters, projected)
     exact = expected_layer(layer, list(map(np.asarray, projected)), key_mask, inputs)
-    assert_rows_near(tiled[0][1], dense[0][1], 3e-6, 3 * np.abs(dense[0][1] - exact).max(axis=-1))
-    assert_rows_near(tiled_narrow[0][1], dense_narrow[0][1], 2 * 2**-8)  # two units in the last place of bfloat16
-    for got, wanted in zip(jax.tree.leaves(tiled), jax.tree.leaves(dense), strict=True):
+    assert_rows_near(output, dense, 3e-6, 3 * np.abs(dense - exact).max(axis=-1))
+    assert_rows_near(narrow, dense_narrow, 2 * 2**-8)  # two units in the last place of bfloat16
+    for got, wanted in zip(jax.tree.leaves(by), jax.tree.leaves(dense_by), strict=True):
         assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
@@ -186,7 +192,9 @@ def assert_rows_near(got: Any, wanted: Any, tolerance: float, floor: Any = 0.0) 
     """
     got, wanted = np.float32(got), np.float32(wanted)
     error, size = np.abs(got - wanted).max(axis=-1), np.abs(wanted).max(axis=-1)
-    assert (error <= np.maximum(tolerance * size, floor)).all(), f"{(error / np.maximum(size, 1e-30)).max():.2g} of a row's maximum"
+    assert (error <= np.maximum(tolerance * size, floor)).all(), (
+        f"{(error / np.maximum(size, 1e-30)).max():.2g} of a row's maximum"
+    )
 
 
 def assert_near(got: Any, wanted: Any, tolerance: float = 2e-5) -> None:

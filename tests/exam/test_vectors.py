@@ -107,7 +107,7 @@ def expected(entry: Entry, sitter: Sitter, asked: Question, *, causal: bool) -> 
 
 
 @every_way()
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@sitting.in_float32_and_slowly_in_float64
 def test_equals_its_oracle(entry, causal, dtype):
     moved = dtype == np.float64
     sitter, asked = cast(build_mixer(entry, causal=causal, off_default=moved), dtype), question(entry, dtype)
