@@ -14,11 +14,11 @@ demo: setup
 	$(BIN)/selfattn compare experiments/recall/study.yaml --out $(OUT)
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 # Every pair of entries, derivatives against finite differences, narrow dtypes, kills: another four minutes.
 test-slow: setup
-	$(BIN)/python -m pytest -q -n 2 --dist load -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 test-all: test test-slow
 
