@@ -19,6 +19,7 @@ def test_every_mixer_has_a_config():
     assert {entry.name for entry in catalogue.entries if entry.kind == "mixers"} <= named
 
 
+@pytest.mark.slow
 def test_the_configs_of_the_mixers_are_the_variants_of_their_study():
     study = load_study(ROOT / "experiments/mixers/study.yaml")
     assert {trial.name: trial.config for trial in study.trials} == {path.stem: load(path, [])[0] for path in MIXERS}

@@ -26,7 +26,7 @@ from tests.exam.sitting import quick_jit
 B, T, WIDTH = 2, 6, 16
 AXES = pairs.axes()
 ROWS = list(pairs.all_pairs(AXES, pairs.allowed))
-QUICK = {tuple(row.items()) for row in random.Random(1).sample(ROWS, 40)}
+QUICK = {tuple(row.items()) for row in random.Random(1).sample(ROWS, 20)}
 
 
 def title(row: pairs.Row) -> str:
@@ -34,7 +34,7 @@ def title(row: pairs.Row) -> str:
 
 
 def every_row() -> pytest.MarkDecorator:
-    """Forty rows in the fast tier, the others in the slow one."""
+    """Twenty rows in the fast tier, the others in the slow one."""
     parameters = [
         pytest.param(row, id=title(row), marks=() if tuple(row.items()) in QUICK else pytest.mark.slow) for row in ROWS
     ]
@@ -248,7 +248,8 @@ def test_an_encoding_may_stand_with_a_score_exactly_where_it_makes_it_depend_on_
 @pytest.mark.parametrize("heads", catalogue.in_slot("heads").values(), ids=lambda entry: entry.name)
 def test_heads_that_mix_weights_may_stand_exactly_with_the_mixer_that_has_them(heads, mixer):
     piece = {"name": mixer.name, **mixer.example}
-    model = {"width": WIDTH, "heads": {"name": heads.name, "count": 2}, "mixer": piece, "causal": not mixer.both_ways}
+    heads_config = {"name": heads.name, "count": 2}
+    model = {"width": WIDTH, "layers": 1, "heads": heads_config, "mixer": piece, "causal": not mixer.both_ways}
     config = validate(from_mapping({"task": "adding", "model": model}), Config)
     task: Task = build.make_task(config)
     if mixer.takes == "vectors" and heads.layer is not None:
