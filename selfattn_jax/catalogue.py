@@ -313,7 +313,9 @@ entries: tuple[Entry, ...] = (
     _normalizer(normalizers.squared_relu, pieces.SquaredRelu, "arXiv:2309.08586", smooth=False),
     _normalizer(normalizers.softpick, paper="arXiv:2504.20966", smooth=False),
     _normalizer(normalizers.top_k, paper="arXiv:1912.11637", cost="T·S·log S", smooth=False, example={"count": 3}),
-    _normalizer(normalizers.hard, paper="arXiv:1308.3432", cost="T·S·log S", smooth=False, surrogate=normalizers.softmax),
+    _normalizer(
+        normalizers.hard, paper="arXiv:1308.3432", cost="T·S·log S", smooth=False, surrogate=normalizers.softmax
+    ),
     _normalizer(normalizers.gumbel_softmax, paper="arXiv:1611.01144"),
     _normalizer(normalizers.identity, paper="arXiv:2102.11174"),
     _inputs(embeddings.sinusoidal, positions.Sinusoidal, "arXiv:1706.03762"),

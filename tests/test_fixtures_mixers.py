@@ -1,16 +1,20 @@
 """Mixers against the committed outputs of other implementations; `fixtures/README.md` says how these differ.
 
-What implements the mixers is compared by a line in IMPLEMENTATIONS, and a case that joins a file by itself.
+Both the oracles and the package are compared; a case that joins a file is too, by itself.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from selfattn_jax import catalogue
+from selfattn_jax.functional.attend import attend
+from selfattn_jax.functional.bind import bind, lead, signature_of
 from tests import oracles
 from tests.test_fixtures import FOLDER, Case, cases_of
 
@@ -33,7 +37,46 @@ def attended(query, key, value, mask, bias):
     return oracles.attend(query, key, value, mask=mask, biases=[lambda *_: bias], **pieces)["output"]
 
 
+def packaged(part: str) -> Callable[[str], Callable[..., Any]]:
+    """A function of a mixer in the package, as the oracles are called; it knows no chunk if it has none."""
+
+    def named(name: str) -> Callable[..., Any]:
+        entry = catalogue.in_slot("mixer")[name]
+        function = getattr(entry, part)
+
+        def called(*arrays: np.ndarray, **knobs: Any) -> Any:
+            known = signature_of(function).knobs
+            knobs = {name: knob for name, knob in knobs.items() if name in known or name not in ("chunk", "causal")}
+            return function(*map(jnp.asarray, arrays), **jax.tree.map(as_array, knobs))
+
+        return called
+
+    return named
+
+
+def as_array(knob: Any) -> Any:
+    return jnp.asarray(knob) if isinstance(knob, np.ndarray) else knob
+
+
+def state_of(name: str) -> Callable[..., Any]:
+    entry = catalogue.in_slot("mixer")[name]
+    run = packaged("steps" if entry.chunks is None else "chunks")(name)
+    return lambda *arrays, **knobs: run(*arrays, **knobs)[1]
+
+
+def attended_by_package(query, key, value, mask, bias):
+    arrays = map(jnp.asarray, (query, key, value))
+    added = bind(lambda query_positions, key_positions, *, table: table, table=lead(jnp.asarray(bias), "TS"))
+    return attend(*arrays, mask=jnp.asarray(mask), biases=(added,))
+
+
 IMPLEMENTATIONS = {
+    "package": Implementation(
+        mixer=packaged("function"),
+        weights=packaged("weights"),
+        final_state=state_of,
+        attend=attended_by_package,
+    ),
     "oracle": Implementation(
         mixer=lambda name: getattr(oracles, f"mixer_{name}"),
         weights=lambda name: getattr(oracles, f"mixer_{name}_weights"),
