@@ -1,7 +1,12 @@
 """Sphinx settings: Markdown pages, docstrings as they are written, and the catalogue as a page of its own."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import convergence
 
 from selfattn_jax import catalogue
 
@@ -33,6 +38,11 @@ def write_catalogue(app: object) -> None:
     (Path(__file__).parent / "catalogue.md").write_text("\n".join(lines), encoding="utf-8")
 
 
+def draw_convergence(app: object) -> None:
+    """Draws convergence.png."""
+    convergence.draw(Path(__file__).parent / "convergence.png")
+
+
 def row(cells: Iterable[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -56,4 +66,5 @@ def is_section(line: str) -> bool:
 def setup(app: object) -> None:
     """Sphinx calls this."""
     app.connect("builder-inited", write_catalogue)
+    app.connect("builder-inited", draw_convergence)
     app.connect("autodoc-process-docstring", equations_as_written, priority=100)  # before the sections are read

@@ -50,13 +50,15 @@ def aft_full(
       yₜ = σ(qₜ) ⊙ Σₛ exp(kₛ + wₜₛ) ⊙ vₛ / Σₛ exp(kₛ + wₜₛ)        s ≤ t when causal
       wₜₛ = query_factorsₜ · key_factorsₛ
 
+    Of 128 neighbouring keys, those weigh 0 whose key and bias are together more than 87 below the largest of each (in
+    float32).
+
     Args:
       query: [T,K].  key: [S,K].  value: [S,K].
       causal: averages over s ≤ t alone.
       key_mask: [S] bool, True = may be averaged; a hidden key may hold anything, NaN included.
       query_factors: [N,F].  key_factors: [N,F]; N is the largest T and S.
-    Returns: [T,K], in value's dtype; 0 for a query without a key. Of 128 neighbouring keys, those weigh 0 whose key and
-      bias are together more than 87 below the largest of each (in float32).
+    Returns: [T,K], in value's dtype; 0 for a query without a key.
     Raises: ValueError naming the argument whose shape or dtype is off, or an N below T or S.
     References: Zhai et al. 2021, arXiv:2105.14103.
     """

@@ -23,6 +23,8 @@ from selfattn_jax.functional.mixers.decays import (
 )
 from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
+SMALL = 8  # chunks of so few positions are computed at all levels in one go
+
 # Gated linear.
 
 
@@ -222,19 +224,33 @@ def _vector_chunks(
     chunk = min(chunk, max(length, 1))
     query, key, value, decays = (chunked(array, chunk) for array in (query, key, value, decays))
     before, after = running(decays)
-    inside = jax.vmap(_pairs)(query, key, decays)
     written = jnp.swapaxes(key * jnp.exp(after), 1, 2) @ value
     states, final = states_between(jnp.exp(before[:, -1])[..., None], written, start)
-    output = inside @ value + (query * jnp.exp(before)) @ states
+    output = _inside(query, key, value, decays) + (query * jnp.exp(before)) @ states
     return output.reshape(-1, value.shape[-1])[:length], final
+
+
+def _inside(query: Array, key: Array, value: Array, decays: Array) -> Array:
+    """What every position [n,C,…] reads of its own chunk, up to itself: [n,C,V].
+
+    Each half of a chunk by itself, and the right one reads the left one: decays by feature do not factor out of the
+    product, but for the middle they do. What fades up to it belongs to the key, what fades from there on to the query.
+    """
+    arrays, size = (query, key, value, decays), query.shape[1]
+    if size <= SMALL or size % 2:
+        return jax.vmap(_pairs)(query, key, decays) @ value
+    halves = [array.reshape(-1, size // 2, array.shape[-1]) for array in arrays]
+    (_, asked), (offered, _), (held, _), (first, second) = ((half[::2], half[1::2]) for half in halves)
+    faded_query, faded_key = asked * jnp.exp(running(second)[0]), offered * jnp.exp(running(first)[1])
+    read = (faded_query @ jnp.swapaxes(faded_key, 1, 2)) @ held
+    return jnp.concatenate([jnp.zeros_like(read), read], axis=1) + _inside(*halves).reshape(value.shape)
 
 
 def _pairs(query: Array, key: Array, decays: Array) -> Array:
     """Σₖ qₜₖ kₛₖ exp(Σ_{s < r ≤ t} gᵣₖ) for s ≤ t in a chunk [C,K], else 0: [C,C].
 
-    Decays by feature do not factor out of the product, but for a place between s and t they do: what fades up to it
-    belongs to the key, what fades from there on to the query. Of the blocks of 2, 4, 8 … positions that s and t share,
-    the smallest has one of them in each half, and its middle is that place.
+    Of the blocks of 2, 4, 8 … positions that s and t share, the smallest has one of them in each half: its middle is
+    where the decays between them factor. All levels are products of the whole chunk, which must be small.
     """
     chunk = query.shape[0]
     pairs = jnp.where(np.eye(chunk, dtype=bool), jnp.sum(query * key, axis=1)[:, None], 0)
