@@ -529,11 +529,11 @@ entries: tuple[Entry, ...] = (
     ),
     _recurrence(mixers.retention, modules.mixers.Retention, "arXiv:2307.08621", "T·C·(C+K+V)+2·T·K·V", learns=False),
     _recurrence(mixers.simple_gated, modules.mixers.SimpleGated, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
-    _recurrence(mixers.gated_linear, modules.mixers.GatedLinear, "arXiv:2312.06635", "T·C·(13·K+V)+2·T·K·V"),
+    _recurrence(mixers.gated_linear, modules.mixers.GatedLinear, "arXiv:2312.06635", "T·C·(K+V)+2·T·K·V"),
     _recurrence(mixers.delta, modules.mixers.Delta, "arXiv:2406.06484", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
     _recurrence(mixers.gated_delta, modules.mixers.GatedDelta, "arXiv:2412.06464", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
     _recurrence(mixers.ssd, modules.mixers.Ssd, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
-    _recurrence(mixers.rwkv, modules.mixers.Rwkv, "arXiv:2404.05892", "T·C·(13·K+V)+2·T·K·V"),
+    _recurrence(mixers.rwkv, modules.mixers.Rwkv, "arXiv:2404.05892", "T·C·(K+V)+2·T·K·V"),
     Entry(
         "mixers",
         mixers.long_convolution,

@@ -151,7 +151,8 @@ def assert_tiles_near(given: Answers, exact: np.ndarray) -> None:
     assert_rows_near(given.blockwise_narrow, given.dense_narrow, 2 * 2**-8)  # two units in the last place of bfloat16
     gradients = (jax.tree.leaves(found) for found in (given.blockwise_gradients, given.dense_gradients))
     for got, wanted in zip(*gradients, strict=True):
-        assert_allclose(got, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
+        # Twice what the dense form's own gradients are wrong by where terms cancel, which float64 says is 2e-5.
+        assert_allclose(got, wanted, rtol=4e-5, atol=4e-5 * max(1, np.abs(wanted).max()))
 
 
 @pytest.mark.slow
