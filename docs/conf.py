@@ -26,12 +26,12 @@ def write_catalogue(app: object) -> None:
         "",
     ]
     for kind in catalogue.KINDS:
-        more = ("memory", "state") if kind == "mixers" else ()
+        more = ("memory", "state", "parameters") if kind == "mixers" else ()
         columns = ("name", "what it does", "goes to", "cost", *more, "can and needs", "knobs", "source")
         lines += [f"## {kind}", "", row(columns), row("---" for _ in columns)]
         for entry in catalogue.of_kind(kind).values():
             knobs = ", ".join(entry.knobs()) if entry.in_config else ""
-            grows = (entry.cost, *((entry.memory, entry.carries) if more else ()))
+            grows = (entry.cost, *((entry.memory, entry.carries, entry.learned) if more else ()))
             does = (f"`{entry.name}`", entry.summary, f"`{entry.place}`")
             lines.append(row((*does, *grows, entry.capabilities, knobs, entry.paper)))
         lines.append("")

@@ -90,6 +90,7 @@ class Entry:
       chunks: the same in its fast form, with the final state.
       memory: of a mixer, what it holds beside its inputs per head and sequence, in the same letters.
       carries: the size of the state that a mixer needs to go on with the next position, in the same letters.
+      learned: how many numbers a mixer's module learns for all heads of a layer, in the same letters, G and H.
       projects: whether a mixer of vectors is placed between projections, having no matrix of its own.
       example: values for the knobs without a default, for the exams and the docs.
     """
@@ -118,6 +119,7 @@ class Entry:
     chunks: Callable | None = None
     memory: str = ""
     carries: str = ""
+    learned: str = ""
     projects: bool = False
     example: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -416,6 +418,7 @@ entries: tuple[Entry, ...] = (
         smooth=False,
         learns=True,
         weights=mixers.random_feature_weights,
+        learned="H·K",
     ),
     _kernel(mixers.taylor, None, "arXiv:2402.18668", "T·K·K·V", carries="K·K·(V+1)", weights=mixers.taylor_weights),
     _kernel(
@@ -427,6 +430,7 @@ entries: tuple[Entry, ...] = (
         carries="2·F·(V+1)",
         learns=True,
         weights=mixers.hedgehog_weights,
+        learned="2·H·K·F",
     ),
     _low_rank(
         mixers.linformer,
@@ -437,6 +441,7 @@ entries: tuple[Entry, ...] = (
         learns=True,
         weights=mixers.linformer_weights,
         example=MappingProxyType({"maximum": 140}),
+        learned="2·H·N·M",
     ),
     _low_rank(
         mixers.nystrom,
@@ -456,6 +461,7 @@ entries: tuple[Entry, ...] = (
         "(T+2·S)·M·K+(T+S)·M·V",
         learns=True,
         weights=mixers.luna_weights,
+        learned="H·M·K",
     ),
     _low_rank(
         mixers.latent_bottleneck,
@@ -464,6 +470,7 @@ entries: tuple[Entry, ...] = (
         "(T+S)·M·(K+V)",
         learns=True,
         weights=mixers.latent_bottleneck_weights,
+        learned="2·H·M·K",
     ),
     _low_rank(
         mixers.clustered,
@@ -515,6 +522,7 @@ entries: tuple[Entry, ...] = (
         positional=True,
         learns=True,
         example=MappingProxyType({"maximum": 140}),
+        learned="2·H·N·F",
     ),
     Entry(
         "mixers",
@@ -528,12 +536,34 @@ entries: tuple[Entry, ...] = (
         elementwise=True,
     ),
     _recurrence(mixers.retention, modules.mixers.Retention, "arXiv:2307.08621", "T·C·(C+K+V)+2·T·K·V", learns=False),
-    _recurrence(mixers.simple_gated, modules.mixers.SimpleGated, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
-    _recurrence(mixers.gated_linear, modules.mixers.GatedLinear, "arXiv:2312.06635", "T·C·(K+V)+2·T·K·V"),
-    _recurrence(mixers.delta, modules.mixers.Delta, "arXiv:2406.06484", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
-    _recurrence(mixers.gated_delta, modules.mixers.GatedDelta, "arXiv:2412.06464", "T·C·(2·C+3·K+2·V)+3·T·K·V"),
-    _recurrence(mixers.ssd, modules.mixers.Ssd, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V"),
-    _recurrence(mixers.rwkv, modules.mixers.Rwkv, "arXiv:2404.05892", "T·C·(K+V)+2·T·K·V"),
+    _recurrence(
+        mixers.simple_gated, modules.mixers.SimpleGated, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V", learned="H·(D+1)"
+    ),
+    _recurrence(
+        mixers.gated_linear,
+        modules.mixers.GatedLinear,
+        "arXiv:2312.06635",
+        "T·C·(K+V)+2·T·K·V",
+        learned="R·(D+H·K)+H·K",
+    ),
+    _recurrence(
+        mixers.delta,
+        modules.mixers.Delta,
+        "arXiv:2406.06484",
+        "T·C·(2·C+3·K+2·V)+3·T·K·V",
+        learned="H·(D+W·K)+G·W·(K+V)",
+    ),
+    _recurrence(
+        mixers.gated_delta,
+        modules.mixers.GatedDelta,
+        "arXiv:2412.06464",
+        "T·C·(2·C+3·K+2·V)+3·T·K·V",
+        learned="H·(2·D+2+W·K)+G·W·(K+V)",
+    ),
+    _recurrence(
+        mixers.ssd, modules.mixers.Ssd, "arXiv:2405.21060", "T·C·(C+K+V)+2·T·K·V", learned="H·(D+3+W·K)+G·W·(K+V)"
+    ),
+    _recurrence(mixers.rwkv, modules.mixers.Rwkv, "arXiv:2404.05892", "T·C·(K+V)+2·T·K·V", learned="R·(D+H·K)+2·H·K"),
     Entry(
         "mixers",
         mixers.long_convolution,
@@ -548,6 +578,7 @@ entries: tuple[Entry, ...] = (
         positional=True,
         learns=True,
         example=MappingProxyType({"maximum": 140}),
+        learned="H·F·(9+F+V)+H·V",
     ),
     _vectors(
         mixers.lru,
@@ -559,6 +590,7 @@ entries: tuple[Entry, ...] = (
         both_ways=False,
         steps=mixers.lru_steps,
         chunks=mixers.lru_chunks,
+        learned="4·D·N+2·N+D",
     ),
     _vectors(
         mixers.s4d,
@@ -570,6 +602,7 @@ entries: tuple[Entry, ...] = (
         projects=True,
         steps=mixers.s4d_steps,
         chunks=mixers.s4d_chunks,
+        learned="4·D·N+2·D",
     ),
     _vectors(
         mixers.gru,
@@ -579,6 +612,7 @@ entries: tuple[Entry, ...] = (
         carries="D",
         both_ways=False,
         steps=mixers.gru_steps,
+        learned="6·D·(D+1)",
     ),
     _vectors(
         mixers.lstm,
@@ -588,12 +622,21 @@ entries: tuple[Entry, ...] = (
         carries="2·D",
         both_ways=False,
         steps=mixers.lstm_steps,
+        learned="8·D·(D+1)",
     ),
-    _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D"),
+    _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D", learned="W·D·D"),
     _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", positional=False, projects=True),
     _vectors(mixers.none, None, "arXiv:2210.13452", "T·D", memory="", positional=False),
     _vectors(mixers.fourier, None, "arXiv:2105.03824", "3·T·D·(log T+log D)", mask="none", causal=False),
-    _vectors(mixers.mlp_mixer, modules.mixers.MlpMixer, "arXiv:2105.01601", "2·T·F·D", mask="none", causal=False),
+    _vectors(
+        mixers.mlp_mixer,
+        modules.mixers.MlpMixer,
+        "arXiv:2105.01601",
+        "2·T·F·D",
+        mask="none",
+        causal=False,
+        learned="2·N·F+F+N",
+    ),
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
     Entry("tasks", tasks.adding, paper="Hochreiter & Schmidhuber 1997", cost="T"),

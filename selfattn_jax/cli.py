@@ -228,7 +228,8 @@ def _mixer_lines(mixers: list["MixerCost"]) -> dict[str, str]:
     for one in mixers:
         said = [f"{quantity(one.flops, 'FLOP')} per sequence and layer (2·{one.cost} a head)"]
         said += [f"state of {quantity(one.state, '')} numbers ({one.carries} a head)"] if one.carries else []
-        said += [f"own parameters {one.parameters:,}"] if one.parameters else []
+        learned = f" ({one.learned})" if one.learned else ""
+        said += [f"own parameters {one.parameters:,}{learned}"] if one.parameters else []
         lines[one.name] = ", ".join(said)
     return lines
 
@@ -273,7 +274,8 @@ def _entry_table(kind: str, entries: list) -> Table:
         knobs = f"knobs: {', '.join(entry.knobs())}" if entry.in_config and entry.knobs() else ""
         holds = f"memory {entry.memory}" if entry.memory else ""
         carries = f"state {entry.carries}" if entry.carries else ""
-        facts = (entry.place, entry.cost, holds, carries, entry.capabilities, knobs, entry.paper)
+        learned = f"parameters {entry.learned}" if entry.learned else ""
+        facts = (entry.place, entry.cost, holds, carries, learned, entry.capabilities, knobs, entry.paper)
         table.add_row(entry.name, f"{entry.summary}\n[dim]{' · '.join(escape(fact) for fact in facts if fact)}[/]")
     return table
 

@@ -146,12 +146,14 @@ class MixerCost(NamedTuple):
     Attributes:
       name: of the entry.
       parameters: trained numbers of the mixer itself, without the projections around it.
+      learned: the formula of their number.
       flops: of all heads for one sequence: a multiplication and an addition for each unit of `cost`.
       state: numbers that all heads need to go on with the next position.
     """
 
     name: str
     parameters: int
+    learned: str
     cost: str
     flops: float
     carries: str
@@ -192,7 +194,15 @@ def _mixer_cost(config: Any, module: Any, layer: Any, width: int, length: int, p
         inputs = jax.ShapeDtypeStruct((1, length, width), jnp.float32)
         sizes |= letters_of(entry.function, knob_shapes(module.mixer, inputs))
     flops, state = (evaluate(formula, sizes) for formula in (entry.cost, entry.carries))
-    return MixerCost(entry.name, parameter_count(module), entry.cost, 2 * heads * flops, entry.carries, heads * state)
+    return MixerCost(
+        entry.name,
+        parameter_count(module),
+        entry.learned,
+        entry.cost,
+        2 * heads * flops,
+        entry.carries,
+        heads * state,
+    )
 
 
 def knob_shapes(module: Any, inputs: jax.ShapeDtypeStruct) -> dict[str, Any]:

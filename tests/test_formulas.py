@@ -36,5 +36,5 @@ def test_what_cannot_be_read_is_named():
 
 def test_every_cost_of_the_catalogue_can_be_read():
     for entry in catalogue.entries:
-        for formula in (entry.cost, entry.memory, entry.carries):
+        for formula in (entry.cost, entry.memory, entry.carries, entry.learned):
             assert degree(formula) in (0, 1, 1.5, 2), entry.name

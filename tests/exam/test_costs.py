@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from selfattn_jax import build
-from selfattn_jax.costs import flops, knob_shapes
+from selfattn_jax.costs import flops, knob_shapes, parameter_count
 from selfattn_jax.formulas import evaluate, letters_of
 from selfattn_jax.functional.bind import bind, signature_of
 from tests.exam import sitting
@@ -76,3 +76,16 @@ def test_the_state_has_the_size_that_is_said(entry):
         leaf.size * (2 if np.issubdtype(leaf.dtype, np.complexfloating) else 1) for leaf in jax.tree.leaves(state)
     )
     assert numbers == evaluate(entry.carries, letters)
+
+
+@every(lambda entry: entry.kind == "mixers" and entry.name != "attention")
+def test_it_learns_as_many_numbers_as_are_said(entry):
+    """With sizes that no other is a product of, and grouped keys where they may be."""
+    sizes = {"heads": 6, "groups": 3, "width": 13, "key_width": 5, "value_width": 5 if entry.elementwise else 7}
+    sizes |= {"length": 140, "reach": 140, "causal": entry.causal}
+    make = build.make_mixer if of_heads(entry) else build.make_vector_mixer
+    mixer = nnx.eval_shape(lambda: make(sitting.config_of(entry), sizes, nnx.Rngs(0)))
+    letters = {"G": 3, "H": 6, "K": 5, "V": sizes["value_width"], "D": 13}
+    letters |= letters_of(entry.maker, {name: knob.default for name, knob in entry.knobs().items()} | entry.example)
+    letters |= letters_of(entry.function, knob_shapes(mixer.mixer, jax.ShapeDtypeStruct((1, 140, 13), np.float32)))
+    assert parameter_count(mixer) == evaluate(entry.learned, letters)

@@ -21,7 +21,7 @@ class Convolution(nnx.Module):
 
 
 class LongConvolution(nnx.Module):
-    """`mixers.long_convolution` with filters that a small network makes of the distance, under a window that fades.
+    """`mixers.long_convolution` with filters that a network (features: F) makes of the distance, under a fading window.
 
       filter(n) = (W₃ sin(ω W₂ sin(ω W₁ z(n)))) ⊙ exp(−rate · n/N)        z(n): n/N and its waves
 

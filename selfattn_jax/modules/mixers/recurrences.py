@@ -38,7 +38,7 @@ class SimpleGated(nnx.Module):
 
 
 class GatedLinear(nnx.Module):
-    """`mixers.gated_linear` with a gate for every feature, computed from the inputs through `rank` numbers."""
+    """`mixers.gated_linear` with a gate for every feature, computed from the inputs through a few numbers (rank: R)."""
 
     def __init__(self, heads: int, width: int, key_width: int, *, rank: PositiveInt = 16, rngs: nnx.Rngs):
         self.heads = heads
@@ -51,7 +51,7 @@ class GatedLinear(nnx.Module):
 
 
 class Rwkv(nnx.Module):
-    """`mixers.rwkv`: decays −exp(w) computed from the inputs through `rank` numbers, and a bonus per feature."""
+    """`mixers.rwkv`: decays −exp(w) from the inputs through a few numbers (rank: R), and a bonus per feature."""
 
     def __init__(self, heads: int, width: int, key_width: int, *, rank: PositiveInt = 16, rngs: nnx.Rngs):
         self.heads = heads
@@ -85,7 +85,7 @@ class _Convolved(nnx.Module):
 
 
 class Delta(_Convolved):
-    """`mixers.delta`: how much is written is computed from the inputs; short convolutions come before."""
+    """`mixers.delta`: how much is written is computed from the inputs; before it, taps (convolution: W, 0 = none)."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Delta(_Convolved):
 
 
 class GatedDelta(_Convolved):
-    """`mixers.gated_delta`: decays and writes are computed from the inputs; short convolutions come before."""
+    """`mixers.gated_delta`: decays and writes are made of the inputs; before it, taps (convolution: W, 0 = none)."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class GatedDelta(_Convolved):
 
 
 class Ssd(_Convolved):
-    """`mixers.ssd`: steps are computed from the inputs, rate and skip are learned; short convolutions come before."""
+    """`mixers.ssd`: steps made of the inputs, rate and skip learned; before it, taps (convolution: W, 0 = none)."""
 
     def __init__(
         self,
