@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.sums import again, check_key_mask, divide, shown
+from selfattn_jax.functional.mixers.sums import again, divide
+from selfattn_jax.functional.mixers.visible import check_key_mask, shown
 from selfattn_jax.shapes import Array, accumulation_dtype, check_shapes
 
 KEYS = 128  # that share an exponent, and so meet queries by a matmul

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.sums import check_key_mask, shown
+from selfattn_jax.functional.mixers.visible import check_key_mask, shown
 from selfattn_jax.functional.normalizers import softmax
 from selfattn_jax.shapes import Array, NonNegativeInt, PositiveInt, accumulation_dtype, check_shapes
 

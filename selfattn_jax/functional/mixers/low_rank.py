@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.sums import check_key_mask, divide, shown
+from selfattn_jax.functional.mixers.sums import divide
+from selfattn_jax.functional.mixers.visible import check_key_mask, shown
 from selfattn_jax.functional.normalizers import softmax
 from selfattn_jax.shapes import Array, PositiveInt, accumulation_dtype, check_shapes
 

@@ -6,7 +6,8 @@ Both are square: query, key and value are of one sequence, and key_mask says whi
 import jax
 import jax.numpy as jnp
 
-from selfattn_jax.functional.mixers.sums import check_key_mask, divide, shown
+from selfattn_jax.functional.mixers.sums import divide
+from selfattn_jax.functional.mixers.visible import check_key_mask, shown
 from selfattn_jax.functional.normalizers import softmax
 from selfattn_jax.functional.scores import unit
 from selfattn_jax.shapes import Array, Positive, PositiveInt, accumulation_dtype, check_shapes

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from selfattn_jax.functional.mixers.visible import check_key_mask, shown
 from selfattn_jax.shapes import Array, accumulation_dtype, check_shapes
 
 CHUNK = 64
@@ -45,20 +46,6 @@ def prepare_pairs(query: Array, key: Array, causal: bool, key_mask: Array | None
     visible = jnp.tril(visible) if causal else visible
     visible = visible if key_mask is None else visible & key_mask[None, :]
     return query.astype(dtype), shown(key.astype(dtype), key_mask), visible
-
-
-def check_key_mask(key_mask: Array | None, sources: int) -> None:
-    """Raises a ValueError for what is not a boolean mask [S], or None."""
-    if key_mask is not None and (key_mask.shape != (sources,) or key_mask.dtype != jnp.bool_):
-        raise ValueError(f"key_mask must be bool [S={sources}], got {key_mask.dtype} {list(key_mask.shape)}")
-
-
-def shown(array: Array, key_mask: Array | None) -> Array:
-    """The rows of an array [S,…], 0 where hidden.
-
-    To be done before any arithmetic, or NaN in a hidden key would survive in the gradient.
-    """
-    return array if key_mask is None else jnp.where(key_mask[:, None], array, 0)
 
 
 def over_denominator(sums: Array, epsilon: Array | float) -> Array:
