@@ -625,7 +625,7 @@ entries: tuple[Entry, ...] = (
         learned="8·D·(D+1)",
     ),
     _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D", learned="W·D·D"),
-    _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", positional=False, projects=True),
+    _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", memory="D", positional=False, projects=True),
     _vectors(mixers.none, None, "arXiv:2210.13452", "T·D", memory="", positional=False),
     _vectors(mixers.fourier, None, "arXiv:2105.03824", "3·T·D·(log T+log D)", mask="none", causal=False),
     _vectors(
