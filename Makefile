@@ -13,11 +13,11 @@ OUT    ?= runs/recall
 demo: setup
 	$(BIN)/selfattn compare experiments/recall/study.yaml --out $(OUT)
 
-# Five minutes on 2 cores.
+# Six to seven minutes on 2 cores.
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
-# Every pair of entries, derivatives against finite differences, narrow dtypes, kills: another ten minutes.
+# Every pair of entries, derivatives against finite differences, narrow dtypes, kills: another quarter of an hour, or more.
 test-slow: setup
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
