@@ -22,6 +22,9 @@ def visible_of(length: int, key_mask: Array | None) -> Array:
 
 
 def shown(vectors: Array, key_mask: Array | None) -> Array:
-    """Vectors [S,…] in at least float32, 0 where hidden: NaN there would survive in a gradient if it met a product."""
+    """Vectors [S,…] in at least float32, 0 where hidden: NaN there would survive in a gradient if it met a product.
+
+    Raises: ValueError when key_mask is not bool of that length.
+    """
     vectors = vectors.astype(accumulation_dtype(vectors))
-    return vectors if key_mask is None else jnp.where(key_mask[:, None], vectors, 0)
+    return vectors if key_mask is None else jnp.where(visible_of(vectors.shape[0], key_mask)[:, None], vectors, 0)
