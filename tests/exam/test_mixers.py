@@ -324,6 +324,21 @@ def test_the_order_of_the_keys_matters_exactly_where_declared(entry):
 
 
 @every_mixer_of_heads
+def test_no_program_waits_for_the_threads_it_runs_on(entry):
+    """A training step with its draws calls no routine of LAPACK: several at once wait for one another for ever."""
+    structure, parameters, rest = build_mixer(entry, off_default=True)
+    asked = question(entry)
+    hidden = {"causal": by_nature(entry), "rng": jax.random.key(0)}
+
+    def total(parameters, query, key, value, inputs):
+        output = nnx.merge(structure, parameters, rest)(query, key, value, inputs=inputs, **hidden)
+        return jnp.sum(output * asked.cotangent)
+
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3, 4)))
+    assert "lapack" not in gradient.lower(parameters, *asked[:3], asked.inputs).as_text()
+
+
+@every_mixer_of_heads
 def test_rebuilt_mixers_do_not_retrace(entry):
     asked, before = question(entry), len(traced)
     for seed in range(3):

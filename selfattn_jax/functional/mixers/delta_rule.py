@@ -175,8 +175,7 @@ def gated_delta_chunks(
     likeness = jnp.tril(keys @ jnp.swapaxes(keys, 1, 2) * fading, -1) * writes[..., None]
     # What is written, U − W S, solves (I + likeness) X = write ⊙ (V − exp(before) K S).
     wanted = jnp.concatenate([values, keys * jnp.exp(before)[..., None]], axis=2) * writes[..., None]
-    system = likeness + jnp.eye(chunk, dtype=likeness.dtype)[None]
-    solved = jax.lax.linalg.triangular_solve(system, wanted, left_side=True, lower=True, unit_diagonal=True)
+    solved = inverse_of_unit_lower(likeness) @ wanted
     new, erased = solved[..., : values.shape[2]], solved[..., values.shape[2] :]
     kept, telling = jnp.exp(before[:, -1]), jnp.swapaxes(keys * jnp.exp(after)[..., None], 1, 2)
 
@@ -205,6 +204,37 @@ def gated_delta_weights(
     """The matrix [T,T] that `gated_delta` applies without a state to begin with: yₜ = Σₛ wₜₛ vₛ."""
     del initial_state
     return gated_delta(*with_units(query, key), key_mask=key_mask, log_decay=log_decay, write=write, chunk=chunk)
+
+
+@jax.custom_jvp
+def inverse_of_unit_lower(below: Array) -> Array:
+    """(I + below)⁻¹ of each strictly lower triangular `below` [N,C,C], by products alone: from halves to the whole.
+
+      ⎡ A  0 ⎤⁻¹   ⎡     A⁻¹        0  ⎤
+      ⎣ B  D ⎦   = ⎣ −D⁻¹ B A⁻¹    D⁻¹ ⎦
+
+    Not `triangular_solve`: on a CPU it waits, within a thread of the pool, for that same pool; as many of them at once
+    as there are threads, which a backward pass or two devices suffice for, wait for ever (jaxlib 0.10).
+    """
+    count, size, _ = below.shape
+    whole = 1 << max(size - 1, 0).bit_length()
+    below = jnp.pad(below, ((0, 0), (0, whole - size), (0, whole - size)))
+    inverses = jnp.ones((count, whole, 1, 1), below.dtype)
+    while (half := inverses.shape[-1]) < whole:
+        blocks = whole // (2 * half)
+        corners = below.reshape(count, blocks, 2, half, blocks, 2, half)[:, :, 1, :, :, 0]
+        corners = jnp.moveaxis(jnp.diagonal(corners, axis1=1, axis2=3), -1, 1)
+        above, under = inverses[:, 0::2], inverses[:, 1::2]
+        upper = jnp.concatenate([above, jnp.zeros_like(above)], axis=-1)
+        lower = jnp.concatenate([-under @ corners @ above, under], axis=-1)
+        inverses = jnp.concatenate([upper, lower], axis=-2)
+    return inverses[:, 0, :size, :size]
+
+
+@inverse_of_unit_lower.defjvp
+def _inverse_of_unit_lower_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    inverse = inverse_of_unit_lower(*primals)
+    return inverse, -inverse @ jnp.tril(tangents[0], -1) @ inverse
 
 
 def _of(

@@ -106,9 +106,24 @@ def orthogonal(rng: Array, shape: tuple[int, int, int]) -> Array:
     heads, count, width = shape
     blocks = -(-count // width)
     for_directions, for_lengths = jax.random.split(rng)
-    columns, triangle = jnp.linalg.qr(jax.random.normal(for_directions, (heads, blocks, width, width)))
-    # The decomposition is Gram–Schmidt's, and its directions have no preference, once the diagonal is positive.
-    signs = jnp.where(jnp.diagonal(triangle, axis1=-2, axis2=-1) < 0, -1, 1)
-    rows = jnp.swapaxes(columns * signs[..., None, :], -2, -1).reshape(heads, blocks * width, width)[:, :count]
+    directions = orthonormal(jax.random.normal(for_directions, (heads * blocks, width, width)))
     lengths = jnp.linalg.norm(jax.random.normal(for_lengths, shape), axis=-1, keepdims=True)
-    return rows * lengths
+    return directions.reshape(heads, blocks * width, width)[:, :count] * lengths
+
+
+def orthonormal(rows: Array) -> Array:
+    """Gram–Schmidt: each row [N,K,K] less its parts along the rows before it, of length 1.
+
+    Parts are taken off twice, since what is left by the first time may be small, and its rounding errors are not. Not
+    `jnp.linalg.qr`: on a CPU it waits, within a thread of the pool, for that same pool, and as many of them at once as
+    there are threads wait for ever (jaxlib 0.10); every device of a run draws its own.
+    """
+
+    def one_more(index: Array, found: Array) -> Array:
+        row = jax.lax.dynamic_slice_in_dim(rows, index, 1, axis=1)
+        for _ in range(2):
+            row = row - (row @ jnp.swapaxes(found, 1, 2)) @ found
+        row = row / jnp.linalg.norm(row, axis=2, keepdims=True)
+        return jax.lax.dynamic_update_slice_in_dim(found, row, index, axis=1)
+
+    return jax.lax.fori_loop(0, rows.shape[1], one_more, jnp.zeros_like(rows))

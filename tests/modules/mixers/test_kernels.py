@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from selfattn_jax.modules.attention import Mixer
 from selfattn_jax.modules.mixers import Cosformer, Hedgehog, Linformer, Performer, RandomFeature
-from selfattn_jax.modules.mixers.kernels import orthogonal
+from selfattn_jax.modules.mixers.kernels import orthogonal, orthonormal
 
 H, K = 2, 4
 
@@ -25,6 +25,14 @@ def test_rows_are_orthogonal_in_blocks_and_as_long_as_normal_ones():
         products = block @ block.swapaxes(1, 2)
         assert_allclose(products, products * np.eye(block.shape[1]), atol=1e-5)
     assert np.abs(rows[:, 0] - rows[:, 4]).min() > 1e-3
+
+
+def test_rows_that_are_nearly_parallel_come_out_orthogonal_too():
+    random = np.random.default_rng(0)
+    rows = (1 + 1e-3 * random.normal(size=(2, 16, 16))).astype(np.float32)
+    found = np.asarray(orthonormal(jnp.asarray(rows)))
+    assert_allclose(found @ found.swapaxes(1, 2), np.broadcast_to(np.eye(16), (2, 16, 16)), atol=2e-6)
+    assert_allclose(np.tril(rows @ found.swapaxes(1, 2)), rows @ found.swapaxes(1, 2), atol=1e-5)
 
 
 def test_a_row_has_the_moments_of_a_normal_one():
