@@ -62,6 +62,7 @@ def _sample(rng: Array, /, *, length: int) -> Example:
         weights=jnp.ones((), jnp.float32),
         key_mask=jnp.ones(length, bool),
         distance=length - 1 - first,
+        difficulty=jnp.zeros((), jnp.int32),
     )
 
 

@@ -88,6 +88,7 @@ def _examples(images: np.ndarray, labels: np.ndarray) -> Example:
         weights=jnp.ones(labels.shape, jnp.float32),
         key_mask=jnp.ones(images.shape[:2], bool),
         distance=jnp.zeros(labels.shape, jnp.int32),
+        difficulty=jnp.zeros(labels.shape, jnp.int32),
     )
 
 

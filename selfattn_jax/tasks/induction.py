@@ -72,6 +72,7 @@ def _sample(rng: Array, /, *, length: int, vocabulary: int) -> Example:
         weights=last.astype(jnp.float32),
         key_mask=jnp.ones(length, bool),
         distance=jnp.where(last, length - 2 - place, 0),
+        difficulty=jnp.zeros(length, jnp.int32),
     )
 
 

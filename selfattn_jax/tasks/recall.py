@@ -86,6 +86,7 @@ def _sample(rng: Array, /, *, length: int, pairs: int, vocabulary: int, exponent
         weights=empty.at[queries].set(1).astype(jnp.float32),
         key_mask=jnp.ones(length, bool),
         distance=empty.at[queries].set(queries - given),
+        difficulty=empty.at[queries].set(pairs),
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,12 @@ class Example(NamedTuple):
     """One sequence and what is asked of it.
 
     inputs: [T] int32 tokens, or [T,F] float32.
-    targets: [T] int32 (a class per position), [] int32 (a class per sequence) or [] float32 (a number).
+    targets: [T] int32 (a class per position), [] int32 (a class per sequence), [M] int32 (M classes per sequence) or []
+      float32 (a number).
     weights: like targets, float32: how much a target counts (0 = not asked).
     key_mask: [T] bool, True where the sequence holds data (False = padding).
-    distance: like targets, int32: how far back lies what the target depends on (0 = undefined).
+    distance: like targets, int32: how far away lies what the target depends on (0 = undefined).
+    difficulty: like targets, int32: how hard a target is, in the task's own unit (0 = undefined).
     """
 
     inputs: Array
@@ -31,9 +33,10 @@ class Example(NamedTuple):
     weights: Array
     key_mask: Array
     distance: Array
+    difficulty: Array
 
 
-Sample = Callable[[Array], Example]
+Sample = Callable[..., Example]
 Shortcut = Callable[[Array, Array], Array]
 
 
@@ -48,13 +51,17 @@ class Task:
     features: F of continuous inputs; None = tokens.
     outputs: classes, or 1 for a number.
     per: whether a target belongs to each position or to the sequence.
+    answers: M, how many classes are asked of one sequence; None = one, and no axis for it.
     metric: accuracy (higher is better) or mean_squared_error (lower is better).
     solved_at: the score from which a run counts as solved.
     causal: the default of the model's causality.
-    sample: rng → one Example; pure, goes through `jit` and `vmap`.
+    sample: rng → one Example; pure, goes through `jit` and `vmap`. Where there is data: (rng, data) → one Example.
+    data: arrays that examples are made of, too many to be constants of a program; None = there are none.
     shortcuts: name → (rng, inputs) → predictions shaped like targets; baselines that do not solve the task.
     fixed: the validation and test split of real data, Example [N…] each; None = drawn like the training data.
     padded: whether any key_mask has a False in it.
+    alphabet: what a person would write for each token, in order; None = its number.
+    classes: what a person would write for each class, in order; None = its number.
 
     Raises: ValueError naming the field that contradicts another.
     """
@@ -73,12 +80,18 @@ class Task:
     shortcuts: Mapping[str, Shortcut]
     fixed: Mapping[str, Example] | None = None
     padded: bool = False
+    answers: int | None = None
+    data: Any = None
+    alphabet: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         one_kind = (self.vocabulary is None) != (self.features is None)
         require(one_kind, "vocabulary", self.vocabulary, f"None just when features is given (features={self.features})")
         fits = self.outputs == 1 or self.metric == "accuracy"
         require(fits, "outputs", self.outputs, "1 when the metric is mean_squared_error")
+        whole = self.answers is None or self.per == "sequence"
+        require(whole, "answers", self.answers, "None when a target belongs to each position")
 
     def key_mask(self, example: Example) -> Array | None:
         """What a model is told of padding: nothing where there is none, so that mixers which cannot hide keys run."""
@@ -123,9 +136,51 @@ def unit_interval(bits: Array) -> Array:
     return (bits >> 8).astype(jnp.float32) * 2.0**-24
 
 
-def sample_batch(task: Task, rng: Array, size: int) -> Example:
-    """`size` independent examples: an Example whose arrays have a leading axis B."""
-    return jax.vmap(task.sample)(jax.random.split(rng, size))
+def draw_length(bits: Array, shortest: int, longest: int) -> Array:
+    """Random bits (uint32) as a number of symbols, uniform from `shortest` to `longest`."""
+    return shortest + integers_below(bits, longest - shortest + 1)
+
+
+def make_example(
+    inputs: Array,
+    targets: Array,
+    asked: Array,
+    *,
+    key_mask: Array | None = None,
+    distance: Array | int = 0,
+    difficulty: Array | int = 0,
+) -> Example:
+    """An Example of weights 0 and 1, in which nothing is said of what is not asked.
+
+    Args:
+      inputs: [T] int32, or [T,F] float32; what is padding becomes 0.
+      targets: int32.  asked: bool, like targets.
+      key_mask: [T] bool; None = no padding.
+      distance, difficulty: int32, like targets or the same for all.
+    Returns: the example.
+    """
+    mask = jnp.ones(inputs.shape[0], bool) if key_mask is None else key_mask
+    shown = inputs if key_mask is None else jnp.where(mask, inputs, 0)
+
+    def of_what_is_asked(numbers: Array | int) -> Array:
+        return jnp.where(asked, jnp.broadcast_to(jnp.asarray(numbers, jnp.int32), asked.shape), 0)
+
+    weights = asked.astype(jnp.float32)
+    return Example(shown, of_what_is_asked(targets), weights, mask, *map(of_what_is_asked, (distance, difficulty)))
+
+
+def sample_batch(task: Task, rng: Array, size: int, data: Any = None) -> Example:
+    """`size` independent examples: an Example whose arrays have a leading axis B.
+
+    Args:
+      task: what to sample.  rng: a key.  size: B.
+      data: the task's, as an argument of a program and not a constant of it; None = as the task holds it.
+    Returns: the examples.
+    """
+    keys = jax.random.split(rng, size)
+    if task.data is None:
+        return jax.vmap(task.sample)(keys)
+    return jax.vmap(task.sample, in_axes=(0, None))(keys, task.data if data is None else data)
 
 
 _sample_batch_in_one_program = jax.jit(sample_batch, static_argnames=("task", "size"))
@@ -142,7 +197,7 @@ def evaluation_set(task: Task, stream: Stream, size: int, seed: int) -> Example:
     if task.fixed is not None and stream in task.fixed:
         return task.fixed[stream]
     require(size >= 1, "size", size, "at least 1")
-    return _sample_batch_in_one_program(task, rng, size)
+    return _sample_batch_in_one_program(task, rng, size, task.data)
 
 
 def predict(task: Task, outputs: Array) -> Array:

@@ -20,6 +20,7 @@ class Drawn(NamedTuple):
     weights: np.ndarray
     key_mask: np.ndarray
     distance: np.ndarray
+    difficulty: np.ndarray
 
 
 @cache

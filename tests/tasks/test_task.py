@@ -52,7 +52,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 def sample_sum(rng: Array) -> Example:
     inputs = jax.random.key_data(rng).astype(jnp.float32)[:, None]
     mask, nothing = jnp.ones(2, bool), jnp.zeros((), jnp.int32)
-    return Example(inputs, inputs.sum(), jnp.ones((), jnp.float32), mask, nothing)
+    return Example(inputs, inputs.sum(), jnp.ones((), jnp.float32), mask, nothing, nothing)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,8 @@ def test_an_example_is_shaped_as_the_contract_says(task: Task) -> None:
     assert (example.targets.shape, example.targets.dtype) == (like_targets, kind)
     assert (example.weights.shape, example.weights.dtype) == (like_targets, jnp.float32)
     assert (example.key_mask.shape, example.key_mask.dtype) == ((task.length,), jnp.bool_)
-    assert (example.distance.shape, example.distance.dtype) == (like_targets, jnp.int32)
+    for leaf in (example.distance, example.difficulty):
+        assert (leaf.shape, leaf.dtype) == (like_targets, jnp.int32)
 
 
 def test_dtypes_do_not_widen_with_x64(task: Task) -> None:
