@@ -3,11 +3,13 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from flax import nnx
+from pydantic import ValidationError
 
 from selfattn_jax import catalogue
 from selfattn_jax.catalogue import SIZES
@@ -29,7 +31,7 @@ from selfattn_jax.modules.attention import Attention, Mixer, SelfAttention, as_m
 from selfattn_jax.modules.encoder import Block, Encoder, GatedMlp, Mlp
 from selfattn_jax.modules.vectors import OnValues, Parallel, VectorLayer, VectorMixer
 from selfattn_jax.shapes import Array
-from selfattn_jax.tasks import Task
+from selfattn_jax.tasks import Task, sample_batch
 
 NORMS = {"rms": nnx.RMSNorm, "layer": nnx.LayerNorm}
 ACTIVATIONS = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
@@ -91,12 +93,35 @@ def make_task(config: Config) -> Task:
         return make("task", config.task, {})
 
 
-def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
+def make_other_tasks(config: Config) -> tuple[Task, ...]:
+    """The task with the knobs that `evaluation.also` gives it, once for each item there.
+
+    Raises: ConfigError at the item whose knobs are unknown, of the wrong type or do not fit together.
+    """
+    made = []
+    for index, item in enumerate(config.evaluation.also):
+        knobs = item.model_dump()
+        with _at(f"evaluation.also.{index}"):
+            unknown = sorted(knobs.keys() - type(config.task).model_fields.keys() | knobs.keys() & {"name"})
+            if unknown:
+                there = ", ".join(sorted(type(config.task).model_fields.keys() - {"name"})) or "none"
+                raise ValueError(f"{unknown[0]} is no knob of {config.task.name}; its knobs: {there}")
+            try:
+                changed = type(config.task).model_validate({**config.task.model_dump(), **knobs})
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                raise ValueError(f"{'.'.join(map(str, wrong['loc']))}={wrong['input']!r}: {wrong['msg']}") from error
+            made.append(make("task", changed, {}))
+    return tuple(made)
+
+
+def make_encoder(config: Config, task: Task, rngs: nnx.Rngs, length: int | None = None) -> Encoder:
     """The encoder that a config describes, for a task.
 
     Args:
       config: of the experiment.  task: from `make_task`.
       rngs: for the parameters.
+      length: of the longest sequence that it may meet; None = the task's.
     Returns: the encoder.
     Raises: ConfigError at the key that cannot work, with the reason.
     """
@@ -104,7 +129,7 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     with _at("model.heads"):
         heads: Heads = make("heads", model.heads, {"width": model.width})
     causal = task.causal if model.causal is None else model.causal
-    widths, length = (model.width, heads.key_width, heads.value_width), task.length
+    widths, length = (model.width, heads.key_width, heads.value_width), length or task.length
     sizes = _Sizes(heads.count, heads.groups, *widths, length, reach=length, causal=causal)
     norm = NORMS[model.block.norm]
     ids = None
@@ -123,6 +148,7 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
         vocabulary=task.vocabulary,
         features=task.features,
         outputs=task.outputs,
+        answers=task.answers,
         positions=positions,
         position_ids=ids,
         pool=model.pool if task.per == "sequence" else None,
@@ -131,23 +157,39 @@ def make_encoder(config: Config, task: Task, rngs: nnx.Rngs) -> Encoder:
     )
 
 
-def abstract_encoder(config: Config, task: Task) -> Encoder:
-    """The encoder that a config describes, with shapes in place of numbers, tried on one sequence.
+def abstract_encoder(config: Config, task: Task, others: tuple[Task, ...] = ()) -> Encoder:
+    """The encoder that a config describes, with shapes in place of numbers, tried on one sequence of every task.
 
     Args:
-      config: of the experiment.  task: from `make_task`.
+      config: of the experiment.  task: from `make_task`.  others: from `make_other_tasks`.
     Returns: the encoder.
     Raises: ConfigError for what cannot work, be it made or called.
     """
-    encoder = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0)))
+    length = longest(task, others)
+    encoder = nnx.eval_shape(lambda: make_encoder(config, task, nnx.Rngs(0), length))
 
-    def call(encoder: Encoder) -> Array:
-        example = jax.tree.map(lambda leaf: leaf[None], task.sample(jax.random.key(0)))
+    def call(encoder: Encoder, task: Task) -> Array:
+        example = sample_batch(task, jax.random.key(0), 1)
         return encoder(example.inputs, key_mask=task.key_mask(example))
 
     with _at("model"):
-        nnx.eval_shape(call, encoder)
+        try:
+            nnx.eval_shape(partial(call, task=task), encoder)
+        except ValueError as error:
+            if length == task.length:
+                raise
+            raise ValueError(f"{error} (the model is made for evaluation.also, which reaches {length})") from error
+    for index, other in enumerate(others):
+        with _at(f"evaluation.also.{index}"):
+            if (other.vocabulary, other.outputs, other.answers) != (task.vocabulary, task.outputs, task.answers):
+                raise ValueError("changes which tokens or classes there are; a model can be judged on its own alone")
+            nnx.eval_shape(partial(call, task=other), encoder)
     return encoder
+
+
+def longest(task: Task, others: tuple[Task, ...] = ()) -> int:
+    """The length of the longest sequences among some tasks."""
+    return max(one.length for one in (task, *others))
 
 
 def _block(model: ModelConfig, mixer: Any, heads: Heads, sizes: _Sizes, depth: int, rngs: nnx.Rngs) -> Block:

@@ -1,4 +1,4 @@
-"""The command line: `selfattn run`, `compare`, `show`, `list`, `schema`, `report`, `bench`."""
+"""The command line: `selfattn run`, `compare`, `show`, `list`, `draw`, `schema`, `report`, `bench`."""
 
 import json
 import sys
@@ -52,6 +52,7 @@ One study file is one question: variants of a config, side by side.
 **Begin here**
 
 - `selfattn list scores` — what there is; also normalizers, positions, masks, heads, mixers, modifiers, tasks
+- `selfattn draw multi_query_recall` — what a task asks
 - `selfattn show configs/recall/small.yaml` — what a config means, and what it costs
 - `selfattn run configs/recall/small.yaml model.mixer.score=cosine` — train it, with one thing changed
 - `selfattn compare experiments/recall/study.yaml` — variants side by side, with a report
@@ -173,7 +174,9 @@ def compare(
 
 @app.command()
 def show(
-    config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")], overrides: Overrides = None
+    config: Annotated[Path, typer.Argument(help="A config file.", metavar="CONFIG")],
+    overrides: Overrides = None,
+    profiled: Annotated[bool, typer.Option("--profile", help="Time some training steps, and their batches.")] = False,
 ) -> None:
     """Show what a config means and what it costs, without training.
 
@@ -183,6 +186,7 @@ def show(
 
         selfattn show configs/recall/small.yaml model.width=64
         selfattn show configs/recall/small.yaml model.width=64 > wide.yaml
+        selfattn show configs/recall/small.yaml --profile
     """
     with _plain_errors():
         from selfattn_jax.config import to_yaml
@@ -193,6 +197,7 @@ def show(
         with located(document):
             costs, found = model_costs(loaded), forms(loaded)
             lines = _cost_lines(loaded, costs, found) | _mixer_lines(mixer_costs(loaded))
+            lines |= _profile_lines(loaded) if profiled else {}
         text = to_yaml(loaded.resolved())
         if console.is_terminal:
             table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -218,6 +223,16 @@ def _cost_lines(config: "Config", costs: dict[str, Any], forms: list["Explanatio
         "runs": f"{len(runs_of(config))}, {config.training.steps} steps each",
         **({"form": "; ".join(said)} if said else {}),
     }
+
+
+def _profile_lines(config: "Config") -> dict[str, str]:
+    """What `show --profile` measures."""
+    from selfattn_jax.runs.engine import make_experiment
+    from selfattn_jax.runs.profile import profile
+
+    found = profile(make_experiment(config))
+    share = f"{100 * found.sampling / found.step:.1f} % of it makes the batch"
+    return {"step": f"{1e3 * found.step:.3g} ms on one device; {share} ({1e3 * found.sampling:.3g} ms)"}
 
 
 def _mixer_lines(mixers: list["MixerCost"]) -> dict[str, str]:
@@ -278,6 +293,50 @@ def _entry_table(kind: str, entries: list) -> Table:
         facts = (entry.place, entry.cost, holds, carries, learned, entry.capabilities, knobs, entry.paper)
         table.add_row(entry.name, f"{entry.summary}\n[dim]{' · '.join(escape(fact) for fact in facts if fact)}[/]")
     return table
+
+
+@app.command()
+def draw(
+    task: Annotated[str, typer.Argument(help="A task's name, or a config file.", metavar="TASK")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KNOB=VALUE]...", help="Knobs of the task.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many examples.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the stream of training examples.")] = 0,
+) -> None:
+    """Draw examples of a task, as a person would read them.
+
+    What stands at each position, what is asked there, and how far back lies what the answer depends on; then what the
+    task's shortcuts score, which do not solve it.
+
+        selfattn draw multi_query_recall length=32 pairs=2
+        selfattn draw configs/recall/small.yaml --count 1
+    """
+    with _plain_errors():
+        import jax
+
+        from selfattn_jax.build import make_task
+        from selfattn_jax.config import validate
+        from selfattn_jax.config.loading import load, located
+        from selfattn_jax.config.reading import from_mapping, with_overrides
+        from selfattn_jax.config.schema import Config
+        from selfattn_jax.reports.examples import example_lines
+        from selfattn_jax.reports.formats import score
+        from selfattn_jax.tasks import evaluation_set, shortcut_scores
+
+        knobs = [f"task.{override}" for override in overrides or []]
+        if Path(task).suffix in (".yaml", ".yml"):
+            config, document = load(Path(task), knobs)
+        else:
+            document = with_overrides(from_mapping({"task": {"name": task}}, "command line"), knobs)
+            config = validate(document, Config)
+        with located(document):
+            made = make_task(config)
+        examples = evaluation_set(made, "train", count, seed)
+        for index in range(count):
+            one = jax.tree.map(lambda leaf, index=index: leaf[index], examples)
+            typer.echo("\n".join(example_lines(made, one, console.width)) + "\n")
+        found = shortcut_scores(made, evaluation_set(made, "test", 1000, seed), seed)
+        said = ", ".join(f"{name} {score(value, made.metric)}" for name, value in found.items())
+        typer.echo(f"shortcuts on 1,000 test examples: {said}" if said else "no shortcuts")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.extend import core
 
 from selfattn_jax import catalogue
-from selfattn_jax.build import abstract_encoder, make_task
+from selfattn_jax.build import abstract_encoder, make_other_tasks, make_task
 from selfattn_jax.choosing import Explanation, explanations
 from selfattn_jax.config.schema import Config
 from selfattn_jax.formulas import evaluate, letters_of
@@ -122,7 +122,7 @@ def model_costs(config: Config) -> dict[str, int]:
     Raises: ConfigError for what cannot work.
     """
     task = make_task(config)
-    model = abstract_encoder(config, task)
+    model = abstract_encoder(config, task, make_other_tasks(config))
     structure, state = nnx.split(model)
     shape = (1, task.length) if task.features is None else (1, task.length, task.features)
     inputs = jax.ShapeDtypeStruct(shape, jnp.int32 if task.features is None else jnp.float32)
@@ -169,7 +169,7 @@ def mixer_costs(config: Config) -> list[MixerCost]:
     Raises: ConfigError for what cannot work.
     """
     task = make_task(config)
-    encoder = abstract_encoder(config, task)
+    encoder = abstract_encoder(config, task, make_other_tasks(config))
     alike: dict[Any, MixerCost] = {}
     for mixer, block in zip(config.model.mixers, encoder.blocks, strict=True):
         parts = getattr(mixer, "parallel", (mixer,))
@@ -233,7 +233,7 @@ def forms(config: Config) -> list[Explanation]:
     Raises: ConfigError for what cannot work.
     """
     task = make_task(config)
-    structure, state = nnx.split(abstract_encoder(config, task))
+    structure, state = nnx.split(abstract_encoder(config, task, make_other_tasks(config)))
     batch = config.training.batch
     features = () if task.features is None else (task.features,)
     inputs = jax.ShapeDtypeStruct((batch, task.length, *features), jnp.int32 if not features else jnp.float32)

@@ -18,6 +18,7 @@ from selfattn_jax.build import (
     make_encoder,
     make_mask,
     make_optimizer,
+    make_other_tasks,
     make_task,
 )
 from selfattn_jax.config import ConfigError, from_mapping, validate
@@ -282,3 +283,50 @@ def test_a_gradient_is_clipped_by_its_norm() -> None:
 def test_weights_decay_with_the_learning_rate() -> None:
     [moved] = steps_of(TrainingConfig(weight_decay=0.5), 0.1, [0.0], start=2.0)
     assert moved == pytest.approx(2.0 - 0.1 * 0.5 * 2.0)
+
+
+def with_further_tests(*items: dict[str, Any], **model: Any) -> Config:
+    settings = {"task": RECALL, "model": {"width": 8, "layers": 1, **model}, "evaluation": {"also": list(items)}}
+    return validate(from_mapping(settings), Config)
+
+
+def test_further_tests_change_knobs_of_the_task_and_nothing_else():
+    made = with_further_tests({"length": 16}, {"length": 32, "pairs": 3})
+    others = make_other_tasks(made)
+    assert [other.length for other in others] == [16, 32]
+    assert others[0].sample.keywords == make_task(made).sample.keywords | {"length": 16}  # pyright: ignore
+
+
+def test_positions_are_learned_as_far_as_the_longest_test_reaches():
+    made = with_further_tests({"length": 32}, positions={"name": "learned"})
+    encoder = abstract_encoder(made, make_task(made), make_other_tasks(made))
+    assert encoder.positions is not None
+    assert shapes(encoder.positions) == {"table": (32, 8)}
+
+
+@pytest.mark.parametrize(
+    ("item", "model", "message"),
+    [
+        ({"lenght": 16}, {}, "evaluation.also.0  lenght is no knob of multi_query_recall; its knobs: exponent, length"),
+        ({"name": "adding"}, {}, "evaluation.also.0  name is no knob"),
+        ({"length": 2.5}, {}, "evaluation.also.0  length=2.5: Input should be a valid integer"),
+        ({"length": 6}, {}, "evaluation.also.0  length=6: length must be at least 4 * pairs = 8"),
+        ({"vocabulary": 20}, {}, "evaluation.also.0  changes which tokens or classes there are"),
+        (
+            {"length": 16},
+            {"mixer": {"name": "mlp_mixer"}, "causal": False},
+            "made for evaluation.also, which reaches 16",
+        ),
+    ],
+)
+def test_a_further_test_that_cannot_be_is_refused_before_anything_runs(item, model, message):
+    with pytest.raises(ConfigError) as caught:
+        make_experiment(with_further_tests(item, **model))
+    assert message in str(caught.value)
+
+
+def test_several_classes_are_read_out_of_one_sequence():
+    answers = replace(make_task(config(ADDING)), answers=3, outputs=5, metric="accuracy")
+    encoder = nnx.eval_shape(lambda: make_encoder(config(ADDING), answers, nnx.Rngs(0)))
+    read = nnx.eval_shape(lambda encoder: encoder(jnp.zeros((2, 8, 2))), encoder)
+    assert read.shape == (2, 3, 5)

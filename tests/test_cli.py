@@ -31,7 +31,7 @@ from selfattn_jax.runs.folder import open_folder
 from tests.tiny import SETTINGS, cache_home, programs_kept, share_programs
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("run", "compare", "show", "list", "schema", "report", "bench")
+COMMANDS = ("run", "compare", "show", "list", "draw", "schema", "report", "bench")
 STUDY = "name: demo\nbase: tiny.yaml\nvariants: {slow: {training.learning_rate: 0.001}, fast: {}}\n"
 
 
@@ -419,6 +419,38 @@ def test_show_is_pretty_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in text.getvalue()
     assert re.search(r"^parameters +\d+ *$", text.getvalue(), re.MULTILINE)
     assert "# parameters" not in text.getvalue()
+
+
+def test_show_measures_a_step_and_the_batch_in_it() -> None:
+    line = said("show", "tiny.yaml", "--profile").splitlines()[-1]
+    found = re.fullmatch(r"# step +(\S+) ms on one device; (\S+) % of it makes the batch \((\S+) ms\)", line)
+    assert found
+    step, share, sampling = map(float, found.groups())
+    assert 0 < sampling < step
+    assert abs(share - 100 * sampling / step) < 1
+
+
+def test_examples_are_drawn_with_what_shortcuts_score() -> None:
+    printed = said("draw", "induction", "length=6", "vocabulary=5", "--count", "2")
+    assert printed.count("targets  · · · · · ") == 2
+    assert "shortcuts on 1,000 test examples: chance 2" in printed
+    assert (
+        said("draw", "induction", "length=6", "vocabulary=5", "--count", "1")
+        == printed.split("\n\n")[0] + "\n\n" + (printed.rsplit("\n\n", 1)[1])
+    )
+    assert "answer" in said("draw", "tiny.yaml", "length=4", "--count", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("induktion",), "unknown name 'induktion'"),
+        (("induction", "lenght=4"), "did you mean length?"),
+        (("induction", "length=2"), "length must be at least 3"),
+    ],
+)
+def test_a_mistake_in_what_is_drawn_gets_one_message(arguments: tuple[str, ...], message: str) -> None:
+    assert message in complaint("draw", *arguments, status=2)
 
 
 @pytest.mark.parametrize("kind", catalogue.KINDS)

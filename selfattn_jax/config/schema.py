@@ -229,13 +229,23 @@ class TrainingConfig(Strict):
     checkpoint_every: PositiveInt = 500
 
 
+class TaskKnobs(Strict):
+    """Knobs of the task; which there are, the task says when it is built."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class EvaluationConfig(Strict):
-    """The streams on which runs are judged: the same for every run, drawn from `seed`."""
+    """The streams on which runs are judged: the same for every run, drawn from `seed`.
+
+    Each item of `also` changes knobs of the task, its length for one, for a further test of the finished runs.
+    """
 
     validation: PositiveInt = 256
     test: PositiveInt = 1024
     batch: PositiveInt = 256
     seed: Seed = 0
+    also: Annotated[tuple[TaskKnobs, ...], _A_LIST] = ()
 
 
 class SweepConfig(Strict):

@@ -105,6 +105,7 @@ class Encoder(nnx.Module):
       vocabulary: N, for inputs [B,T] of tokens; or
       features: F, for inputs [B,T,F] of numbers. One of the two.
       outputs: of the readout.
+      answers: M, how many times `outputs` are read out of a sequence; None = once, without an axis for it.
       positions: a module that gives positions [T] → [T,D], added to the inputs; None = none.
       position_ids: a module that draws the positions [T] of a sequence by a random key; None = 0 … T−1.
       pool: None reads out every position, [B,T,outputs]; mean, first and last read out a sequence, [B,outputs].
@@ -119,6 +120,7 @@ class Encoder(nnx.Module):
         vocabulary: int | None = None,
         features: int | None = None,
         outputs: int,
+        answers: int | None = None,
         positions: nnx.Module | None = None,
         position_ids: nnx.Module | None = None,
         pool: Pool | None = None,
@@ -136,7 +138,8 @@ class Encoder(nnx.Module):
         self.positions, self.position_ids, self.pool = positions, position_ids, pool
         self.blocks = nnx.List(blocks)
         self.norm = None if norm is None else norm(width, rngs=rngs)
-        self.readout = nnx.Linear(width, outputs, rngs=rngs)
+        self.answers = answers
+        self.readout = nnx.Linear(width, outputs * (answers or 1), rngs=rngs)
 
     def __call__(
         self,
@@ -146,7 +149,7 @@ class Encoder(nnx.Module):
         positions: Array | None = None,
         rng: Array | None = None,
     ) -> Array:
-        """Reads inputs [B,T] int32 or [B,T,F] into [B,T,outputs] or, pooled, [B,outputs].
+        """Reads inputs [B,T] int32 or [B,T,F] into [B,T,outputs] or, pooled, [B,outputs] or [B,M,outputs].
 
         Args:
           key_mask: [B,T] bool, True = holds data.
@@ -159,7 +162,8 @@ class Encoder(nnx.Module):
             block_rng = None if rng is None else jax.random.fold_in(rng, index)
             hidden = block(hidden, key_mask=key_mask, positions=positions, rng=block_rng)
         hidden = hidden if self.norm is None else self.norm(hidden)
-        return self.readout(self._pooled(hidden, key_mask))
+        read = self.readout(self._pooled(hidden, key_mask))
+        return read if self.answers is None else read.reshape(*read.shape[:-1], self.answers, -1)
 
     def weights(
         self, inputs: Array, *, key_mask: Array | None = None, positions: Array | None = None

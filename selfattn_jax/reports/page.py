@@ -151,6 +151,8 @@ def _render(subject: Subject, **page: Any) -> str:
         solved_text=sections.solved_text(subject),
         any_diverged=any(row.diverged for row in subject.rows),
         curves=sections.curves(subject, page["line"]),
+        axes=sections.along_axes(subject),
+        also=sections.also(subject),
         direction="" if higher_is_better(subject.metric) else "lower is better",
         maps=sections.attention(subject),
         measured=sections.measured(subject, page["interval"]),

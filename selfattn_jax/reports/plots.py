@@ -115,7 +115,7 @@ def learning_curves(
         _dress(axes, drawn, [score for _, score in shortcuts], metric)
         ends = [float(one.mean[-1]) for one in drawn] + [score for _, score in shortcuts]
         tints = [colour(one.colour_index) for one in drawn] + [MUTED] * len(shortcuts)
-        _annotate(axes, names, ends, tints, (size[0] - left - right, size[1] - bottom - top))
+        annotate(axes, names, ends, tints, (size[0] - left - right, size[1] - bottom - top))
         return drawing.image(figure, format)
 
 
@@ -136,7 +136,7 @@ def _dress(axes: Axes, curves: Sequence[Curve], shortcuts: Sequence[float], metr
     axes.set_xlim(first, last if last > first else first + 1.0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    _scale(axes, _flatten(curves), shortcuts, metric)
+    scale_scores(axes, _flatten(curves), shortcuts, metric)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("left", "right", "top"):
@@ -145,8 +145,8 @@ def _dress(axes: Axes, curves: Sequence[Curve], shortcuts: Sequence[float], metr
     axes.set_xlabel("training step")
 
 
-def _scale(axes: Axes, values: Sequence[float], shortcuts: Sequence[float], metric: str) -> None:
-    """0…100 % for an accuracy; from 0 for an error, or logarithmic where it falls by much."""
+def scale_scores(axes: Axes, values: Sequence[float], shortcuts: Sequence[float], metric: str) -> None:
+    """The axis of scores: 0…100 % for an accuracy; from 0 for an error, or logarithmic where it falls by much."""
     if metric == "accuracy":
         axes.set_ylim(0.0, 1.0)
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
@@ -161,7 +161,7 @@ def _scale(axes: Axes, values: Sequence[float], shortcuts: Sequence[float], metr
         axes.set_ylim(min([0.0, *values]), 1.05 * max([*values, *shortcuts], default=1.0) or 1.0)
 
 
-def _annotate(
+def annotate(
     axes: Axes, names: Sequence[str], ends: Sequence[float], tints: Sequence[str], inside: tuple[float, float]
 ) -> None:
     """Writes each name beside the end of its line, moved apart where lines end together.

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from selfattn_jax.reports import drawing, formats, maps, plots, strips
+from selfattn_jax.reports import along, drawing, formats, maps, plots, strips
 from selfattn_jax.reports.inline import inline_svg
 from selfattn_jax.reports.plots import Curve
 from selfattn_jax.reports.reading import RunRecord
@@ -15,6 +15,7 @@ from selfattn_jax.reports.rows import Row, higher_is_better, ranked_baselines, r
 
 #: Inches: beside a page's full width, and on a telephone.
 BROAD, NARROW = (9.4, 4.3), (4.3, 4.1)
+SIZES_ALONG = {"broad": (9.4, 3.2), "narrow": (4.3, 3.2)}
 
 BAND = "the band reaches from the worst seed to the best."
 SHORTCUTS = "Dashed lines: shortcuts that do not solve the task."
@@ -134,6 +135,68 @@ def curves(subject: Subject, line: str) -> dict[str, Any] | None:
     crosses = CROSSES if any(curve.stops for curve in drawn) else ""
     shortcut = SHORTCUTS if ranked_baselines(subject.baselines, True) else ""
     return pictures | {"caption": " ".join(filter(None, (f"{line}; {BAND}", shortcut, crosses)))}
+
+
+def along_axes(subject: Subject) -> list[dict[str, Any]]:
+    """A picture for every axis along which scores are known, once for broad screens and once for narrow ones."""
+    pictures = []
+    for axis, title in along.TITLES.items():
+        found = [
+            line
+            for trial in subject.trials
+            if (line := along.line(trial.run, axis, _shown_rate(trial), trial.label, trial.index))
+        ]
+        if found:
+            draw = partial(along.along, found, axis, metric=subject.metric)
+            text = f"Test score {title}. " + " ".join(_in_words(line, subject.metric) for line in found)
+            pictures.append({name: inline_svg(draw(size=size), text) for name, size in SIZES_ALONG.items()})
+    return pictures
+
+
+def _shown_rate(trial: Trial) -> float | None:
+    """The learning rate at which a trial is shown: that of its row, or the best on validation data."""
+    if trial.learning_rate is not None:
+        return trial.learning_rate
+    rows = run_rows(trial.run)
+    return rows[0].learning_rate if rows else None
+
+
+def _in_words(line: along.Line, metric: str) -> str:
+    scores = (
+        f"{formats.score(float(mean), metric)} at {low if low == high else f'{low}–{high}'}"
+        for low, high, mean in zip(line.low, line.high, line.mean, strict=True)
+    )
+    return f"{line.label}: {', '.join(scores)}."
+
+
+def also(subject: Subject) -> list[dict[str, Any]]:
+    """What every trial scored on the further tests, beside the shortcuts there."""
+    lines = []
+    for trial in subject.trials:
+        result = trial.run.result or {}
+        rate = _shown_rate(trial)
+        for test in result.get("also") or []:
+            scores = [
+                score
+                for run, score in zip(result["runs"], test["runs"], strict=True)
+                if rate is None or run.get("learning_rate") == rate
+            ]
+            known = [score for score in scores if score is not None]
+            lines.append(_also_cells(subject, trial, test, known))
+    return lines
+
+
+def _also_cells(subject: Subject, trial: Trial, test: Mapping[str, Any], scores: Sequence[float]) -> dict[str, Any]:
+    text = partial(formats.score, metric=subject.metric)
+    ranked = ranked_baselines(test.get("baselines") or {}, higher_is_better(subject.metric))
+    return {
+        "label": trial.label,
+        "tint": tint(trial.index),
+        "knobs": ", ".join(f"{name} = {formats.plain(value)}" for name, value in test["knobs"].items()),
+        "score": text(sum(scores) / len(scores) if scores else None),
+        "range": f"{text(min(scores))} to {text(max(scores))}" if len(scores) > 1 else "",
+        "shortcut": f"{ranked[0][0]} {text(ranked[0][1])}" if ranked else "",
+    }
 
 
 def attention(subject: Subject) -> dict[str, Any] | None:

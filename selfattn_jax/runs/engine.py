@@ -4,7 +4,7 @@ A run is a pure function of its seed and hyperparameters. The R axis is sharded 
 one after the other on a CPU (where `vmap` gains nothing) and side by side on an accelerator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,11 +17,19 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from selfattn_jax.build import Hyperparameters, abstract_encoder, make_encoder, make_optimizer, make_task
+from selfattn_jax.build import (
+    Hyperparameters,
+    abstract_encoder,
+    longest,
+    make_encoder,
+    make_optimizer,
+    make_other_tasks,
+    make_task,
+)
 from selfattn_jax.config.schema import Config
 from selfattn_jax.modules.encoder import Encoder
 from selfattn_jax.shapes import Array
-from selfattn_jax.tasks import Example, Task, loss, predict, sample_batch, score, stream_key
+from selfattn_jax.tasks import Example, Task, loss, points, predict, sample_batch, score, stream_key
 
 
 class RunState(NamedTuple):
@@ -46,10 +54,11 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config made ready to run: its task, its model's structure and its R runs."""
+    """A config made ready to run: its task, on which others it is tested, its model's structure and its R runs."""
 
     config: Config
     task: Task
+    others: tuple[Task, ...]
     structure: nnx.GraphDef
     runs: tuple[Run, ...]
 
@@ -66,8 +75,8 @@ def make_experiment(config: Config) -> Experiment:
     Returns: the experiment.
     Raises: ConfigError for what cannot work.
     """
-    task = make_task(config)
-    return Experiment(config, task, nnx.graphdef(abstract_encoder(config, task)), runs_of(config))
+    task, others = make_task(config), make_other_tasks(config)
+    return Experiment(config, task, others, nnx.graphdef(abstract_encoder(config, task, others)), runs_of(config))
 
 
 def runs_of(config: Config) -> tuple[Run, ...]:
@@ -81,7 +90,7 @@ def runs_of(config: Config) -> tuple[Run, ...]:
 def initial_state(experiment: Experiment, seed: Array, hyperparameters: Hyperparameters) -> RunState:
     """The state of a run before its first step."""
     rngs = nnx.Rngs(stream_key(seed, "init"))
-    encoder = make_encoder(experiment.config, experiment.task, rngs)
+    encoder = make_encoder(experiment.config, experiment.task, rngs, longest(experiment.task, experiment.others))
     _, parameters, fixed = nnx.split(encoder, nnx.Param, ...)
     optimizer = make_optimizer(experiment.config.training, hyperparameters).init(parameters)
     return RunState(parameters, fixed, optimizer, jnp.asarray(True), jnp.asarray(-1, jnp.int32))
@@ -95,7 +104,13 @@ def batch_loss(experiment: Experiment, parameters: Any, fixed: Any, batch: Examp
 
 
 def train(
-    experiment: Experiment, state: RunState, seed: Array, hyperparameters: Hyperparameters, start: Array, stop: Array
+    experiment: Experiment,
+    state: RunState,
+    seed: Array,
+    hyperparameters: Hyperparameters,
+    start: Array,
+    stop: Array,
+    data: Any = None,
 ) -> tuple[RunState, Array]:
     """Trains one run from step `start` up to (not including) `stop`.
 
@@ -103,15 +118,16 @@ def train(
       experiment: the config made ready.  state: of the run at `start`.
       seed, hyperparameters: of the run.
       start, stop: [] int32; they are traced, so that one program serves every interval.
+      data: the task's, where it has any.
 
     Returns: the state at `stop`, and the mean training loss over the steps that were taken (NaN where none was).
     """
     optimizer = make_optimizer(experiment.config.training, hyperparameters)
-    data = stream_key(seed, "train")
+    stream = stream_key(seed, "train")
 
     def step(state: RunState, index: Array) -> tuple[RunState, Array]:
-        data_rng, dropout_rng = jax.random.split(jax.random.fold_in(data, index))
-        batch = sample_batch(experiment.task, data_rng, experiment.config.training.batch)
+        data_rng, dropout_rng = jax.random.split(jax.random.fold_in(stream, index))
+        batch = sample_batch(experiment.task, data_rng, experiment.config.training.batch, data)
         value, gradient = jax.value_and_grad(partial(batch_loss, experiment))(
             state.parameters, state.fixed, batch, dropout_rng
         )
@@ -140,6 +156,12 @@ def judge(experiment: Experiment, state: RunState, batch: Example) -> tuple[Arra
     return value, points, jnp.sum(batch.weights)
 
 
+def mark(experiment: Experiment, state: RunState, batch: Example, task: Task) -> Array:
+    """What each answer of one run to a batch of a task scores: like the targets, float32."""
+    outputs = experiment.encoder(state)(batch.inputs, key_mask=task.key_mask(batch))
+    return points(task, predict(task, outputs), batch.targets).astype(jnp.float32)
+
+
 def one_by_one(device: Any) -> bool:
     """Whether the runs on a device go one after the other: a CPU gains nothing from `vmap`."""
     return device.platform == "cpu"
@@ -164,6 +186,7 @@ class Programs:
         self.seeds = self._place(np.asarray([run.seed for run in rows], np.uint32))
         columns = zip(*(run.hyperparameters for run in rows), strict=True)
         self.hyperparameters = Hyperparameters(*(self._place(np.asarray(column, np.float32)) for column in columns))
+        self.data = jax.device_put(experiment.task.data, NamedSharding(self.mesh, P()))
         self._train = self._over_runs(partial(train, experiment), mapped=3, donate=(0,))
         self._judge = self._over_runs(partial(judge, experiment), mapped=1)
         self._initial = self._over_runs(partial(initial_state, experiment), mapped=2)
@@ -213,18 +236,26 @@ class Programs:
 
     def train(self, states: RunState, start: int, stop: int) -> tuple[RunState, np.ndarray]:
         """Trains all runs from step `start` to `stop`: the states [R] and the mean training losses [R]."""
-        states, losses = self._train(states, self.seeds, self.hyperparameters, *self._steps(start, stop))
+        states, losses = self._train(states, self.seeds, self.hyperparameters, *self._steps(start, stop), self.data)
         return states, np.asarray(losses)[: self.count]
 
     def judge(self, states: RunState, examples: Example) -> tuple[np.ndarray, np.ndarray]:
         """The losses [R] and scores [R] of all runs on examples [N,…], a batch at a time."""
-        size, total = self.experiment.config.evaluation.batch, examples.inputs.shape[0]
-        slices = [slice(at, at + size) for at in range(0, total, size)]
-        batches = [Example(*(leaf[part] for leaf in examples)) for part in slices]
-        parts = [self._judge(states, self._share(batch)) for batch in batches]
+        parts = [self._judge(states, batch) for batch in self._batches(examples)]
         losses, scores, weights = np.asarray(parts, np.float64)[:, :, : self.count].transpose(1, 0, 2)
         weights = weights / np.maximum(weights.sum(axis=0), 1)
         return (losses * weights).sum(axis=0), (scores * weights).sum(axis=0)
+
+    def mark(self, states: RunState, examples: Example, task: Task) -> np.ndarray:
+        """What each answer of all runs to examples [N,…] of a task scores: [R,N,…]."""
+        program = self._over_runs(partial(mark, self.experiment, task=task), mapped=1)
+        parts = [np.asarray(program(states, batch))[: self.count] for batch in self._batches(examples)]
+        return np.concatenate(parts, axis=1)
+
+    def _batches(self, examples: Example) -> Iterator[Example]:
+        size = self.experiment.config.evaluation.batch
+        for at in range(0, examples.inputs.shape[0], size):
+            yield self._share(Example(*(leaf[at : at + size] for leaf in examples)))
 
     def _steps(self, start: int, stop: int) -> tuple[Array, Array]:
         place = NamedSharding(self.mesh, P())

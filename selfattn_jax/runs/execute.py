@@ -18,10 +18,11 @@ import numpy as np
 from selfattn_jax.config.schema import Config
 from selfattn_jax.costs import model_costs
 from selfattn_jax.runs import checkpoints
+from selfattn_jax.runs.axes import Marked, scores_along
 from selfattn_jax.runs.engine import Experiment, Programs, Run, RunState, make_experiment
 from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
 from selfattn_jax.runs.progress import RunProgress
-from selfattn_jax.tasks import Example, evaluation_set, identity_hash, shortcut_scores
+from selfattn_jax.tasks import Example, Task, evaluation_set, identity_hash, shortcut_scores
 
 PACKAGES = ("selfattn_jax", "jax", "jaxlib", "flax", "optax")
 
@@ -103,8 +104,9 @@ class _Session:
         self.config, self.task = experiment.config, experiment.task
         self.programs = Programs(experiment)
 
-    def examples(self, stream: Any, size: int) -> Example:
-        return jax.tree.map(np.asarray, evaluation_set(self.task, stream, size, self.config.evaluation.seed))
+    def examples(self, stream: Any, size: int, task: Task | None = None) -> Example:
+        drawn = evaluation_set(task or self.task, stream, size, self.config.evaluation.seed)
+        return jax.tree.map(np.asarray, drawn)
 
     def work(self) -> dict[str, Any]:
         """Trains from where the folder stands to the end; its seconds are those of training alone."""
@@ -188,21 +190,20 @@ class _Session:
             }
             for index, run in enumerate(self.experiment.runs)
         ]
+        marked = [Marked(test, self.programs.mark(states, test, self.task))]
+        also = [self._also(index, states, marked) for index in range(len(self.experiment.others))]
         sign = 1 if self.task.higher_is_better else -1
         best = int(np.argmax(np.nan_to_num(sign * validation_scores, nan=-np.inf)))
         write_atomically(self.folder / "attention.npz", self._attention(states, best, test))
         seed = self.config.evaluation.seed
         result = {
-            "task": {
-                "name": self.task.name,
-                "version": self.task.version,
-                "seed": seed,
-                "hash": identity_hash(self.task, test),
-            },
+            "task": _data_identity(self.task, seed, test),
             "metric": self.task.metric,
             "solved_at": self.task.solved_at,
             "baselines": shortcut_scores(self.task, test, seed),
             "runs": runs,
+            "also": also,
+            "axes": scores_along(marked),
             **model_costs(self.config),
             "seconds": seconds,
             "compile_seconds": compiled,
@@ -211,6 +212,23 @@ class _Session:
         }
         write_atomically(self.folder / "result.json", _json(result))
         return result
+
+    def _also(self, index: int, states: RunState, marked: list[Marked]) -> dict[str, Any]:
+        """The test of all runs on another task of `evaluation.also`; what they scored is added to `marked`."""
+        task, seed = self.experiment.others[index], self.config.evaluation.seed
+        knobs = self.config.evaluation.also[index].model_dump()
+        self.progress.note("testing " + ", ".join(f"{name}={value}" for name, value in knobs.items()))
+        test = self.examples("test", self.config.evaluation.test, task)
+        points = self.programs.mark(states, test, task)
+        marked.append(Marked(test, points))
+        asked = points * test.weights
+        scores = asked.reshape(len(asked), -1).sum(axis=1) / max(test.weights.sum(), 1)
+        return {
+            "knobs": knobs,
+            "task": _data_identity(task, seed, test),
+            "baselines": shortcut_scores(task, test, seed),
+            "runs": [number(score) for score in scores],
+        }
 
     def _attention(self, states: RunState, run: int, test: Example) -> bytes:
         """attention.npz: the weights [layers,H,T,S] of one run on the first test example, where the mixer has any."""
@@ -232,6 +250,10 @@ def number(value: Any) -> float | None:
 
 def _identity(index: int, run: Run) -> dict[str, Any]:
     return {"run": index, "seed": run.seed, "learning_rate": float(run.hyperparameters.learning_rate)}
+
+
+def _data_identity(task: Task, seed: int, test: Example) -> dict[str, Any]:
+    return {"name": task.name, "version": task.version, "seed": seed, "hash": identity_hash(task, test)}
 
 
 def _divergence(step: int) -> int | None:

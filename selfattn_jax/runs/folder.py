@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from selfattn_jax.config import read, to_yaml, validate
-from selfattn_jax.config.errors import dotted
+from selfattn_jax.config.errors import ConfigError, dotted
 from selfattn_jax.config.schema import Config
 
 LOCK = ".lock"
@@ -78,13 +78,22 @@ def _check(folder: Path, name: str, resolved: dict[str, Any], holds: str, same: 
 
 
 def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Sequence[str]) -> None:
-    there, here = read(path).data, json.loads(json.dumps(resolved))
+    there, here = _with_defaults(path), json.loads(json.dumps(resolved))
     lines = [line for key in same for line in _differences(there.get(key), here.get(key), (key,))]
     if lines:
         shown = "\n".join(f"  {line}" for line in lines[:5])
         more = f"\n  … and {len(lines) - 5} more" if len(lines) > 5 else ""
         message = f"{path.parent}: already holds a different {holds}: choose another --out, or remove it"
         raise FolderError(f"{message}\n{shown}{more}")
+
+
+def _with_defaults(path: Path) -> dict[str, Any]:
+    """What a file holds; a config that was written before a key existed has that key's default."""
+    document = read(path)
+    try:
+        return validate(document, Config).resolved()
+    except ConfigError:
+        return document.data
 
 
 def _refuse_strangers(folder: Path, name: str, holds: str) -> None:

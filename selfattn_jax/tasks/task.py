@@ -240,10 +240,15 @@ def score(task: Task, predictions: Array, targets: Array, weights: Array) -> Arr
     """
     shape = targets.shape
     require(predictions.shape == shape, "predictions.shape", predictions.shape, f"{shape}, the shape of the targets")
+    return _weighted_mean(points(task, predictions, targets), weights)
+
+
+def points(task: Task, predictions: Array, targets: Array) -> Array:
+    """What each prediction [...] scores: 1 or 0 for a class that is right or wrong, or its squared error."""
     if task.metric == "accuracy":
-        return _weighted_mean((predictions == targets).astype(jnp.float32), weights)
+        return (predictions == targets).astype(jnp.float32)
     predictions = predictions.astype(accumulation_dtype(predictions))
-    return _weighted_mean(jnp.square(predictions - targets.astype(predictions.dtype)), weights)
+    return jnp.square(predictions - targets.astype(predictions.dtype))
 
 
 def is_solved(task: Task, score: float) -> bool:

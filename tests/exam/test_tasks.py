@@ -37,7 +37,12 @@ def test_samples_what_it_declares(entry):
     assert example.inputs.shape == ((task.length,) if task.features is None else (task.length, task.features))
     assert example.inputs.dtype == (jnp.int32 if task.features is None else jnp.float32)
     assert example.targets.dtype == (jnp.int32 if task.metric == "accuracy" else jnp.float32)
-    for name, dtype in (("targets", example.targets.dtype), ("weights", jnp.float32), ("distance", jnp.int32), ("difficulty", jnp.int32)):
+    for name, dtype in (
+        ("targets", example.targets.dtype),
+        ("weights", jnp.float32),
+        ("distance", jnp.int32),
+        ("difficulty", jnp.int32),
+    ):
         leaf = getattr(example, name)
         assert (leaf.shape, leaf.dtype) == (per_target, dtype), name
     assert (example.key_mask.shape, example.key_mask.dtype) == ((task.length,), jnp.bool_)

@@ -137,7 +137,7 @@ def test_metrics_tell_a_divergence_and_no_number_that_is_none(finished: Finished
 
 def test_the_result_holds_what_the_design_says(finished: Finished) -> None:
     result = finished.result
-    design = "task metric solved_at baselines runs parameters forward_flops seconds compile_seconds versions"
+    design = "task metric solved_at baselines runs also axes parameters forward_flops seconds compile_seconds versions"
     assert {*design.split()} <= {*result}
     assert {*result} - {*design.split()} == {"state_bytes", "activation_bytes", "device"}
     assert list(result["task"]) == ["name", "version", "seed", "hash"]
@@ -481,3 +481,18 @@ def test_a_process_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path: Pat
     assert "Error" not in said, said
     assert rows_of(tmp_path / "killed") == rows_of(tmp_path / "whole")
     assert result_of(tmp_path / "killed")["runs"] == result_of(tmp_path / "whole")["runs"]
+
+
+def test_further_tests_are_told_in_the_result_beside_what_they_are_made_of(tmp_path: Path) -> None:
+    config = tiny("evaluation.also=[{length: 16}]", "training.steps=4", "runs.seeds=2")
+    result = execute.execute(config, tmp_path / "run", Watched())
+    (also,) = result["also"]
+    task, other = experiment_of(config).task, experiment_of(config).others[0]
+    assert also["knobs"] == {"length": 16}
+    assert also["task"]["hash"] == identity_hash(other, evaluation_set(other, "test", 12, 0)) != result["task"]["hash"]
+    assert also["baselines"] == shortcut_scores(other, evaluation_set(other, "test", 12, 0), 0)
+    assert len(also["runs"]) == 2
+    length = result["axes"]["length"]
+    assert (length["low"], length["count"], length["trained"]) == ([task.length, other.length], [12, 12], task.length)
+    for run, whole in enumerate(result["runs"]):
+        np.testing.assert_allclose(length["runs"][run], [whole["test_score"], also["runs"][run]], rtol=1e-5)

@@ -259,3 +259,18 @@ def test_a_run_that_has_not_finished_has_no_result(tmp_path: Path) -> None:
     assert read_result(tmp_path) is None
     write_atomically(tmp_path / "result.json", '{"runs": []}')
     assert read_result(tmp_path) == {"runs": []}
+
+
+def test_a_config_from_before_a_key_existed_is_the_same_run(tmp_path: Path) -> None:
+    resolved = tiny().resolved()
+    older = {**resolved, "evaluation": {name: resolved["evaluation"][name] for name in ("validation", "test", "batch")}}
+    with open_folder(tmp_path / "run", "config.yaml", older, "run"):
+        pass
+    with open_folder(tmp_path / "run", "config.yaml", resolved, "run"):
+        pass
+    other = tiny("evaluation.also=[{length: 16}]").resolved()
+    with (
+        pytest.raises(FolderError, match=r"evaluation\.also"),
+        open_folder(tmp_path / "run", "config.yaml", other, "run"),
+    ):
+        pass

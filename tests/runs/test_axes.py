@@ -1,0 +1,60 @@
+"""Scores along an axis: every answer that is asked lands in the bin of its value, and in no other."""
+
+import numpy as np
+from numpy.testing import assert_array_equal
+
+from selfattn_jax.runs.axes import Marked, bins, scores_along
+from selfattn_jax.tasks import Example
+
+
+def examples(weights, distance, lengths, difficulty=0) -> Example:
+    weights, distance = np.asarray(weights, np.float32), np.asarray(distance, np.int32)
+    size = weights.shape[1] if weights.ndim > 1 else max(lengths)
+    mask = np.arange(size)[None, :] < np.asarray(lengths)[:, None]
+    return Example(mask.astype(np.int32), distance, weights, mask, distance, np.full_like(distance, difficulty))
+
+
+def test_bins_are_the_values_where_they_are_few_and_cover_all_where_they_are_many():
+    low, high = bins(np.array([7, 3, 3, 9]))
+    assert_array_equal(low, [3, 7, 9])
+    assert_array_equal(high, [3, 7, 9])
+    for values in (np.arange(1, 500), np.arange(100, 160)):
+        low, high = bins(values)
+        assert (low[0], high[-1]) == (values[0], values[-1])
+        assert_array_equal(low[1:], high[:-1] + 1)
+        assert low.size <= 12
+
+
+def test_an_answer_counts_where_it_stands_and_only_if_it_is_asked():
+    drawn = examples([[1, 1, 0], [0, 1, 1]], [[1, 2, 5], [5, 2, 1]], lengths=(3, 3))
+    points = np.array([[[1, 0, 1], [1, 1, 0]], [[1, 1, 1], [0, 1, 1]]], np.float32)
+    found = scores_along([Marked(drawn, points)])
+    assert list(found) == ["distance"]  # all are of one length
+    assert found["distance"] == {
+        "low": [1, 2],
+        "high": [1, 2],
+        "count": [2, 2],
+        "runs": [[0.5, 0.5], [1.0, 1.0]],
+        "trained": 2,
+    }
+
+
+def test_further_sets_reach_further_than_the_training_data():
+    near = examples([1, 1], [2, 2], lengths=(3, 4), difficulty=1)
+    far = examples([1], [9], lengths=(12,), difficulty=2)
+    found = scores_along([Marked(near, np.ones((1, 2))), Marked(far, np.zeros((1, 1)))])
+    for axis, low, runs, trained in (
+        ("distance", [2, 9], [1.0, 0.0], 2),
+        ("length", [3, 4, 12], [1.0, 1.0, 0.0], 4),
+        ("difficulty", [1, 2], [1.0, 0.0], 1),
+    ):
+        assert (found[axis]["low"], found[axis]["runs"], found[axis]["trained"]) == (low, [runs], trained)
+
+
+def test_what_is_undefined_has_no_axis():
+    assert scores_along([Marked(examples([1, 1], [0, 0], lengths=(3, 3)), np.ones((1, 2)))]) == {}
+
+
+def test_a_run_that_diverged_has_no_score():
+    drawn = examples([1, 1], [1, 2], lengths=(2, 2))
+    assert scores_along([Marked(drawn, np.array([[np.nan, 1.0]]))])["distance"]["runs"] == [[None, 1.0]]
