@@ -640,6 +640,17 @@ entries: tuple[Entry, ...] = (
     Entry("tasks", tasks.multi_query_recall, paper="arXiv:2312.04927", cost="T"),
     Entry("tasks", tasks.induction, paper="arXiv:2209.11895", cost="T"),
     Entry("tasks", tasks.adding, paper="Hochreiter & Schmidhuber 1997", cost="T"),
+    Entry("tasks", tasks.parity, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.cumulative_parity, paper="arXiv:2210.10749", cost="T"),
+    Entry("tasks", tasks.majority, paper="arXiv:2106.16213", cost="T"),
+    Entry("tasks", tasks.even_pairs, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.first, paper="arXiv:2202.12172", cost="T"),
+    Entry("tasks", tasks.dyck, paper="arXiv:2105.11115", cost="T"),
+    Entry("tasks", tasks.flip_flop, paper="arXiv:2306.00946", cost="T"),
+    Entry("tasks", tasks.cycle_navigation, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.modular_arithmetic, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.stack_manipulation, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.binary_addition, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.digits, paper="Alpaydin & Kaynak 1998", cost="T"),
 )
 

@@ -1,8 +1,11 @@
 """Synthetic and small real tasks: pure streams of examples, with the baselines that do not solve them."""
 
 from selfattn_jax.tasks.adding import adding
+from selfattn_jax.tasks.arithmetic import binary_addition, cycle_navigation, modular_arithmetic, stack_manipulation
+from selfattn_jax.tasks.bits import cumulative_parity, even_pairs, first, majority, parity
 from selfattn_jax.tasks.digits import digits
 from selfattn_jax.tasks.induction import induction
+from selfattn_jax.tasks.languages import dyck, flip_flop
 from selfattn_jax.tasks.recall import multi_query_recall
 from selfattn_jax.tasks.task import (
     STREAMS,
@@ -25,17 +28,28 @@ __all__ = [
     "Example",
     "Task",
     "adding",
+    "binary_addition",
+    "cumulative_parity",
+    "cycle_navigation",
     "digits",
+    "dyck",
     "evaluation_set",
+    "even_pairs",
+    "first",
+    "flip_flop",
     "identity_hash",
     "induction",
     "is_solved",
     "loss",
+    "majority",
+    "modular_arithmetic",
     "multi_query_recall",
+    "parity",
     "points",
     "predict",
     "sample_batch",
     "score",
     "shortcut_scores",
+    "stack_manipulation",
     "stream_key",
 ]

@@ -109,6 +109,12 @@ def require(holds: bool, knob: str, got: object, bound: str) -> None:
         raise ValueError(f"{knob}={got!r}: {knob} must be {bound}")
 
 
+def require_lengths(shortest: int, longest: int, least: int = 1) -> None:
+    """Refuses lengths between which no sequence fits."""
+    require(shortest >= least, "shortest", shortest, f"at least {least}")
+    require(longest >= shortest, "longest", longest, f"at least shortest = {shortest}")
+
+
 def stream_key(seed: int | Array, stream: Stream) -> Array:
     """The typed key from which one stream of a seed derives; `seed` may be traced.
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -6,19 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from selfattn_jax import catalogue
 from selfattn_jax.shapes import Array
 from selfattn_jax.tasks import (
     STREAMS,
     Example,
     Task,
-    adding,
-    digits,
     evaluation_set,
     identity_hash,
-    induction,
     is_solved,
     loss,
-    multi_query_recall,
     predict,
     score,
     stream_key,
@@ -26,18 +22,24 @@ from selfattn_jax.tasks import (
 from selfattn_jax.tasks.task import integers_below, unit_interval
 from tests.tasks.checks import SIZE, build
 
-TASKS: dict[str, Callable[[], Task]] = {
-    "multi_query_recall": multi_query_recall,
-    "induction": induction,
-    "adding": adding,
-    "digits": digits,
-}
+TASKS = catalogue.of_kind("tasks")
 
 # The first 4,000 training examples of seed 0. A change here is a change of the data: raise the task's version with it.
 GOLDEN = {
     "multi_query_recall": "195d5b794c6e38df",
     "induction": "e72844833846135a",
     "adding": "19a68fc3470695ea",
+    "parity": "7e6239f475749ab9",
+    "cumulative_parity": "2dac273e5943b1eb",
+    "majority": "f7013526f8bb49bc",
+    "even_pairs": "0934f0c8bc35ba7a",
+    "first": "6743f2b8ee7ab987",
+    "dyck": "96c6472179a7c133",
+    "flip_flop": "31447e22f38e1c5f",
+    "cycle_navigation": "ef2cbcb2bad4a90a",
+    "modular_arithmetic": "531a8280582e7c2b",
+    "stack_manipulation": "6c4d14639899607f",
+    "binary_addition": "1f7b60874a64e876",
     "digits": "9a9358eb3671e59b",
 }
 
@@ -46,7 +48,7 @@ GOLDEN = {
 def task(request: pytest.FixtureRequest) -> Task:
     if request.param == "digits":
         pytest.importorskip("sklearn")
-    return build(TASKS[request.param])
+    return build(TASKS[request.param].function)
 
 
 def sample_sum(rng: Array) -> Example:
