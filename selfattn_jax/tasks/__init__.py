@@ -3,10 +3,12 @@
 from selfattn_jax.tasks.adding import adding
 from selfattn_jax.tasks.arithmetic import binary_addition, cycle_navigation, modular_arithmetic, stack_manipulation
 from selfattn_jax.tasks.bits import cumulative_parity, even_pairs, first, majority, parity
+from selfattn_jax.tasks.copying import copy, duplicate, missing_duplicate, odds_first, reverse, selective_copy
 from selfattn_jax.tasks.digits import digits
 from selfattn_jax.tasks.induction import induction
 from selfattn_jax.tasks.languages import dyck, flip_flop
 from selfattn_jax.tasks.recall import multi_query_recall
+from selfattn_jax.tasks.sorting import bucket_sort, histogram, most_frequent, sort
 from selfattn_jax.tasks.task import (
     STREAMS,
     Example,
@@ -29,27 +31,37 @@ __all__ = [
     "Task",
     "adding",
     "binary_addition",
+    "bucket_sort",
+    "copy",
     "cumulative_parity",
     "cycle_navigation",
     "digits",
+    "duplicate",
     "dyck",
     "evaluation_set",
     "even_pairs",
     "first",
     "flip_flop",
+    "histogram",
     "identity_hash",
     "induction",
     "is_solved",
     "loss",
     "majority",
+    "missing_duplicate",
     "modular_arithmetic",
+    "most_frequent",
     "multi_query_recall",
+    "odds_first",
     "parity",
     "points",
     "predict",
+    "reverse",
     "sample_batch",
     "score",
+    "selective_copy",
     "shortcut_scores",
+    "sort",
     "stack_manipulation",
     "stream_key",
 ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +77,11 @@ def assert_answered(
     assert task.padded == (not examples.key_mask.all())
     assert task.alphabet is not None
     assert len(task.alphabet) == task.vocabulary == examples.inputs.max() + 1
+
+
+def assert_solved_unpadded(function: Callable[..., Task], solver: Callable[..., Answer], knobs: Knobs) -> None:
+    """As `assert_answered`, for a task in which 0 is a blank, and nothing is padding."""
+    assert_solved(draw(build(function, **knobs)), partial(solver, **knobs))
 
 
 def assert_documented(

@@ -1,0 +1,123 @@
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from selfattn_jax.tasks import Task
+from selfattn_jax.tasks.copying import copy, duplicate, missing_duplicate, odds_first, reverse, selective_copy
+from tests.tasks import solvers_copying as solvers
+from tests.tasks.checks import (
+    SIZE,
+    assert_answered,
+    assert_likely,
+    assert_shortcuts,
+    assert_solved_unpadded,
+    build,
+    draw,
+)
+
+WORDS: dict[str, dict[str, int]] = {
+    "default": {},
+    "small": {"shortest": 2, "longest": 4, "letters": 3},
+    "large": {"shortest": 10, "longest": 60, "letters": 30},
+}
+BLANKS: dict[Callable[..., Task], list[dict[str, int]]] = {
+    copy: [{}, {"tokens": 2, "blanks": 0, "letters": 2}, {"tokens": 20, "blanks": 200, "letters": 40}],
+    selective_copy: [{}, {"length": 3, "tokens": 3, "letters": 2}, {"length": 200, "tokens": 20, "letters": 40}],
+}
+
+
+@pytest.mark.parametrize("knobs", WORDS.values(), ids=WORDS)
+@pytest.mark.parametrize("function", [reverse, odds_first, duplicate, missing_duplicate])
+def test_a_solver_finds_every_answer(function: Callable[..., Task], knobs: dict[str, int]) -> None:
+    assert_answered(function, getattr(solvers, function.__name__), knobs)
+
+
+@pytest.mark.parametrize(
+    ("function", "knobs"), [(function, knobs) for function in BLANKS for knobs in BLANKS[function]]
+)
+def test_a_solver_finds_every_letter_among_blanks(function: Callable[..., Task], knobs: dict[str, int]) -> None:
+    assert_solved_unpadded(function, getattr(solvers, function.__name__), knobs)
+
+
+# What is drawn.
+
+
+def test_gaps_and_starts_of_copy_are_uniform() -> None:
+    examples = draw(build(copy, tokens=1, blanks=4, letters=2))
+    start = (examples.inputs != 0).argmax(axis=1)
+    gap = examples.distance.max(axis=1) - 1
+    counts = np.zeros((5, 5), int)
+    np.add.at(counts, (gap, start), 1)
+    probabilities = np.array([[1 / 5 / (5 - gap) if start <= 4 - gap else 0 for start in range(5)] for gap in range(5)])
+    assert not counts[probabilities == 0].any()
+    assert_likely(counts[probabilities > 0], probabilities[probabilities > 0])
+
+
+def test_places_of_selective_copy_are_any_selection() -> None:
+    examples = draw(build(selective_copy, length=5, tokens=2, letters=2))
+    chosen = (examples.inputs[:, :5] != 0) @ (1 << np.arange(5))
+    counts = np.bincount(chosen, minlength=32)
+    allowed = np.array([number for number in range(32) if number.bit_count() == 2])
+    assert counts[allowed].sum() == SIZE
+    assert_likely(counts[allowed], np.ones(10))
+
+
+def test_lengths_letters_and_holes_are_uniform() -> None:
+    examples = draw(build(missing_duplicate, **WORDS["small"]))
+    sizes = examples.key_mask.sum(axis=1) // 2
+    assert_likely(np.bincount(sizes)[2:], np.ones(3))
+    letters = examples.inputs[examples.key_mask]
+    assert_likely(np.bincount(letters)[1:4], np.ones(3))
+    holes = (examples.inputs[sizes == 3] == 4).argmax(axis=1)
+    assert_likely(np.bincount(holes)[3:], np.ones(3))
+
+
+# Shortcuts: the figures of the docstrings, which were measured on 40,000 examples.
+
+FIGURES: dict[Callable[..., Task], Mapping[str, float]] = {
+    copy: {"chance": 0.125, "first_letter": 0.21, "most_common": 0.30},
+    selective_copy: {"chance": 0.07, "first_letter": 0.13, "most_common": 0.20},
+    reverse: {"chance": 0.04, "identity": 0.08, "most_common": 0.19},
+    odds_first: {"chance": 0.50, "identity": 0.57, "most_common": 0.62},
+    duplicate: {"chance": 0.50, "last_letter": 0.55, "most_common": 0.62},
+    missing_duplicate: {"chance": 0.50, "previous_letter": 0.50, "most_common": 0.57},
+}
+
+
+@pytest.mark.parametrize("function", FIGURES)
+def test_shortcuts_score_as_documented(function: Callable[..., Task]) -> None:
+    """Within four standard errors of a score that is 0 or 1 for a whole example: those of fewer are smaller."""
+    error = 0.5 / np.sqrt(SIZE)
+    assert_shortcuts(build(function), {name: (figure, error) for name, figure in FIGURES[function].items()})
+
+
+def test_a_letter_at_a_place_is_right_as_often_as_formulas_say() -> None:
+    error = 0.5 / np.sqrt(SIZE)
+    sizes = np.arange(1, 21)
+    middle = (sizes % 2).sum() / sizes.sum()  # the one letter of an odd word that stays where it is
+    figures = {"chance": 1 / 26, "identity": middle + (1 - middle) / 26, "most_common": FIGURES[reverse]["most_common"]}
+    assert_shortcuts(build(reverse), {name: (figure, error) for name, figure in figures.items()})
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("function", "knobs", "message"),
+    [
+        (copy, {"tokens": 0}, "tokens=0: tokens must be at least 1"),
+        (copy, {"blanks": -1}, "blanks=-1: blanks must be at least 0"),
+        (copy, {"letters": 1}, "letters=1: letters must be at least 2"),
+        (selective_copy, {"tokens": 65}, "tokens=65: tokens must be at least 1 and at most length = 64"),
+        (selective_copy, {"letters": 1}, "letters=1: letters must be at least 2"),
+        (reverse, {"shortest": 21}, "longest=20: longest must be at least shortest = 21"),
+        (odds_first, {"shortest": 0}, "shortest=0: shortest must be at least 1"),
+        (duplicate, {"letters": 1}, "letters=1: letters must be at least 2"),
+        (missing_duplicate, {"letters": 1}, "letters=1: letters must be at least 2"),
+        (missing_duplicate, {"shortest": 0}, "shortest=0: shortest must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(function: Callable[..., Task], knobs: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(**knobs)
