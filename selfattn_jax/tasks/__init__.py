@@ -2,12 +2,16 @@
 
 from selfattn_jax.tasks.adding import adding
 from selfattn_jax.tasks.arithmetic import binary_addition, cycle_navigation, modular_arithmetic, stack_manipulation
+from selfattn_jax.tasks.associative import associative_recall, needle
 from selfattn_jax.tasks.bits import cumulative_parity, even_pairs, first, majority, parity
 from selfattn_jax.tasks.copying import copy, duplicate, missing_duplicate, odds_first, reverse, selective_copy
 from selfattn_jax.tasks.digits import digits
+from selfattn_jax.tasks.hops import induction_extrapolation, k_hop
 from selfattn_jax.tasks.induction import induction
 from selfattn_jax.tasks.languages import dyck, flip_flop
-from selfattn_jax.tasks.recall import multi_query_recall
+from selfattn_jax.tasks.mad import fuzzy_recall, noisy_recall, recall
+from selfattn_jax.tasks.memory import compression, memorization
+from selfattn_jax.tasks.multi_query import multi_query_recall
 from selfattn_jax.tasks.sorting import bucket_sort, histogram, most_frequent, sort
 from selfattn_jax.tasks.task import (
     STREAMS,
@@ -30,8 +34,10 @@ __all__ = [
     "Example",
     "Task",
     "adding",
+    "associative_recall",
     "binary_addition",
     "bucket_sort",
+    "compression",
     "copy",
     "cumulative_parity",
     "cycle_navigation",
@@ -42,20 +48,27 @@ __all__ = [
     "even_pairs",
     "first",
     "flip_flop",
+    "fuzzy_recall",
     "histogram",
     "identity_hash",
     "induction",
+    "induction_extrapolation",
     "is_solved",
+    "k_hop",
     "loss",
     "majority",
+    "memorization",
     "missing_duplicate",
     "modular_arithmetic",
     "most_frequent",
     "multi_query_recall",
+    "needle",
+    "noisy_recall",
     "odds_first",
     "parity",
     "points",
     "predict",
+    "recall",
     "reverse",
     "sample_batch",
     "score",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from selfattn_jax.shapes import Array, Positive, PositiveInt
+from selfattn_jax.tasks.sampling import distinct
 from selfattn_jax.tasks.task import Example, Task, integers_below, require, unit_interval
 
 
@@ -74,8 +75,8 @@ def multi_query_recall(
 def _sample(rng: Array, /, *, length: int, pairs: int, vocabulary: int, exponent: float) -> Example:
     half, slots = vocabulary // 2, (length - 2 * pairs) // 2
     bits = jax.random.bits(rng, (2 * pairs + slots,), jnp.uint32)
-    keys = 1 + _distinct(bits[:pairs], half - 1)
-    values = half + _distinct(bits[pairs : 2 * pairs], half)
+    keys = 1 + distinct(bits[:pairs], half - 1)
+    values = half + distinct(bits[pairs : 2 * pairs], half)
     queries = 2 * pairs + 2 * _draw_slots(bits[2 * pairs :], pairs, exponent)
 
     given = 1 + 2 * jnp.arange(pairs, dtype=jnp.int32)
@@ -88,25 +89,6 @@ def _sample(rng: Array, /, *, length: int, pairs: int, vocabulary: int, exponent
         distance=empty.at[queries].set(queries - given),
         difficulty=empty.at[queries].set(pairs),
     )
-
-
-def _distinct(bits: Array, choices: int) -> Array:
-    """As many different numbers of 0 … choices − 1 as there are random bits [n], every ordered selection alike.
-
-    Number i is drawn as a rank among the choices that the numbers before it leave. Then, from the last number to the
-    first, each one is put back among those behind it, which move up by one unless they are below it: O(n²) steps,
-    however many choices there are.
-    """
-    count = bits.shape[0]
-    order = jnp.arange(count, dtype=jnp.int32)
-    ranks = integers_below(bits, choices - order)
-
-    def insert(step: Array, numbers: Array) -> Array:
-        place = count - 1 - step
-        moves = (order > place) & (numbers >= ranks[place])
-        return numbers + moves.astype(jnp.int32)
-
-    return jax.lax.fori_loop(0, count, insert, ranks)
 
 
 def _draw_slots(bits: Array, count: int, exponent: float) -> Array:
