@@ -108,7 +108,7 @@ def most_frequent(*, shortest: PositiveInt = 1, longest: PositiveInt = 20, lette
     independent and uniform. The distance reaches to the first place of a letter; the difficulty is the number of
     letters.
 
-    Shortcuts, with 1 to 20 of 26 letters: `chance` a random letter (1/26); `identity` says the letter itself (0.32);
+    Shortcuts, with 1 to 20 of 26 letters: `chance` a random letter (1/26); `identity` says the letter itself (0.31);
     `first_letter` the first one for all (0.12); `most_common` the commonest (0.12).
 
     Args:

@@ -1,4 +1,6 @@
 from collections.abc import Callable, Mapping
+from functools import partial
+from math import comb
 
 import numpy as np
 import pytest
@@ -9,12 +11,18 @@ from tests.tasks import solvers_copying as solvers
 from tests.tasks.checks import (
     SIZE,
     assert_answered,
+    assert_documented,
     assert_likely,
-    assert_shortcuts,
     assert_solved_unpadded,
     build,
+    by_formula,
+    by_simulation,
     draw,
 )
+
+# The answers to one word [M], and what is guessed instead: name → [M], or the same for all.
+Round = tuple[np.ndarray, Mapping[str, np.ndarray | int]]
+Play = Callable[[np.random.Generator], Round]
 
 WORDS: dict[str, dict[str, int]] = {
     "default": {},
@@ -63,6 +71,15 @@ def test_places_of_selective_copy_are_any_selection() -> None:
     assert_likely(counts[allowed], np.ones(10))
 
 
+@pytest.mark.parametrize("function", BLANKS)
+def test_letters_among_blanks_are_uniform(function: Callable[..., Task]) -> None:
+    task = build(function)
+    examples = draw(task)
+    marker = task.outputs - 1
+    letters = examples.inputs[(examples.inputs > 0) & (examples.inputs < marker)]
+    assert_likely(np.bincount(letters, minlength=marker)[1:], np.ones(marker - 1))
+
+
 def test_lengths_letters_and_holes_are_uniform() -> None:
     examples = draw(build(missing_duplicate, **WORDS["small"]))
     sizes = examples.key_mask.sum(axis=1) // 2
@@ -73,7 +90,7 @@ def test_lengths_letters_and_holes_are_uniform() -> None:
     assert_likely(np.bincount(holes)[3:], np.ones(3))
 
 
-# Shortcuts: the figures of the docstrings, which were measured on 40,000 examples.
+# Shortcuts: the figures of the docstrings, and NumPy's, which plays the same guesses on words of its own.
 
 FIGURES: dict[Callable[..., Task], Mapping[str, float]] = {
     copy: {"chance": 0.125, "first_letter": 0.21, "most_common": 0.30},
@@ -85,19 +102,73 @@ FIGURES: dict[Callable[..., Task], Mapping[str, float]] = {
 }
 
 
-@pytest.mark.parametrize("function", FIGURES)
+@pytest.mark.parametrize("function", [copy, selective_copy, reverse, odds_first, duplicate])
 def test_shortcuts_score_as_documented(function: Callable[..., Task]) -> None:
-    """Within four standard errors of a score that is 0 or 1 for a whole example: those of fewer are smaller."""
-    error = 0.5 / np.sqrt(SIZE)
-    assert_shortcuts(build(function), {name: (figure, error) for name, figure in FIGURES[function].items()})
+    assert_documented(function, FIGURES[function], simulated(PLAYS[function]))
 
 
-def test_a_letter_at_a_place_is_right_as_often_as_formulas_say() -> None:
-    error = 0.5 / np.sqrt(SIZE)
-    sizes = np.arange(1, 21)
-    middle = (sizes % 2).sum() / sizes.sum()  # the one letter of an odd word that stays where it is
-    figures = {"chance": 1 / 26, "identity": middle + (1 - middle) / 26, "most_common": FIGURES[reverse]["most_common"]}
-    assert_shortcuts(build(reverse), {name: (figure, error) for name, figure in figures.items()})
+def test_shortcuts_of_missing_duplicate_score_as_formulas_say() -> None:
+    formulas = {"chance": 1 / 2, "previous_letter": 1 / 2, "most_common": commonest_fills_the_hole()}
+    shortcuts = {name: by_formula(figure) for name, figure in formulas.items()}
+    assert_documented(missing_duplicate, FIGURES[missing_duplicate], shortcuts)
+
+
+def commonest_fills_the_hole() -> float:
+    """How often one of two letters, in a word of 2 to 20, is in the majority once it is missing from the second copy.
+
+    If k of the other n − 1 letters are like it, 2k + 1 of what is shown are, and 2·(n − 1 − k) are not: never a tie.
+    """
+    likelihoods = [
+        sum(comb(size - 1, like) for like in range(size) if 2 * like + 1 > 2 * (size - 1 - like)) / 2 ** (size - 1)
+        for size in range(2, 21)
+    ]
+    return float(np.mean(likelihoods))
+
+
+def simulated(play: Play) -> dict[str, tuple[float, float]]:
+    """What guesses score on words that NumPy draws, and the standard errors."""
+    rng = np.random.default_rng(0)
+    rounds = [play(rng) for _ in range(SIZE)]
+    asked = np.array([answers.size for answers, _ in rounds])
+    right = {name: np.array([(answers == guesses[name]).sum() for answers, guesses in rounds]) for name in rounds[0][1]}
+    return {name: by_simulation(right[name], asked) for name in right}
+
+
+def commonest(tokens: np.ndarray) -> int:
+    """The most frequent of tokens, the least of equals."""
+    return int(np.bincount(tokens).argmax())
+
+
+def play_in_order(rng: np.random.Generator, tokens: int, letters: int) -> Round:
+    word, chance = rng.integers(1, letters + 1, (2, tokens))
+    return word, {"chance": chance, "first_letter": word[0], "most_common": commonest(word)}
+
+
+def play_reverse(rng: np.random.Generator) -> Round:
+    word, chance = rng.integers(1, 27, (2, rng.integers(1, 21)))
+    return word[::-1], {"chance": chance, "identity": word, "most_common": commonest(word)}
+
+
+def play_odds_first(rng: np.random.Generator) -> Round:
+    word, chance = rng.integers(1, 3, (2, rng.integers(1, 21)))
+    answers = np.concatenate([word[::2], word[1::2]])
+    return answers, {"chance": chance, "identity": word, "most_common": commonest(word)}
+
+
+def play_duplicate(rng: np.random.Generator) -> Round:
+    word = rng.integers(1, 3, rng.integers(1, 21))
+    answers = np.tile(word, 2)
+    chance = rng.integers(1, 3, answers.size)
+    return answers, {"chance": chance, "last_letter": word[-1], "most_common": commonest(word)}
+
+
+PLAYS: dict[Callable[..., Task], Play] = {
+    copy: partial(play_in_order, tokens=10, letters=8),
+    selective_copy: partial(play_in_order, tokens=16, letters=14),
+    reverse: play_reverse,
+    odds_first: play_odds_first,
+    duplicate: play_duplicate,
+}
 
 
 # Refusals.
