@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from selfattn_jax.config import read, to_yaml, validate
+from selfattn_jax.config import from_mapping, read, to_yaml, validate
 from selfattn_jax.config.errors import ConfigError, dotted
 from selfattn_jax.config.schema import Config
 
@@ -78,7 +78,7 @@ def _check(folder: Path, name: str, resolved: dict[str, Any], holds: str, same: 
 
 
 def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Sequence[str]) -> None:
-    there, here = _with_defaults(path), json.loads(json.dumps(resolved))
+    there, here = map(_with_defaults, (read(path).data, json.loads(json.dumps(resolved))))
     lines = [line for key in same for line in _differences(there.get(key), here.get(key), (key,))]
     if lines:
         shown = "\n".join(f"  {line}" for line in lines[:5])
@@ -87,13 +87,12 @@ def _refuse_others(path: Path, resolved: dict[str, Any], holds: str, same: Seque
         raise FolderError(f"{message}\n{shown}{more}")
 
 
-def _with_defaults(path: Path) -> dict[str, Any]:
+def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     """What a file holds; a config that was written before a key existed has that key's default."""
-    document = read(path)
     try:
-        return validate(document, Config).resolved()
+        return validate(from_mapping(data), Config).resolved()
     except ConfigError:
-        return document.data
+        return data
 
 
 def _refuse_strangers(folder: Path, name: str, holds: str) -> None:

@@ -173,7 +173,7 @@ from selfattn_jax.runs.folder import open_folder
 
 with open_folder(Path(sys.argv[1]), "config.yaml", {"task": "adding"}, "run"):
     print("held", flush=True)
-    time.sleep(600)
+    time.sleep(60)
 """
 
 
@@ -218,7 +218,7 @@ def test_what_another_process_wrote_before_the_lock_was_free_counts(
             return super().acquire()
 
     monkeypatch.setattr(folders, "FileLock", Late)
-    assert 'task: there "adding", here "induction"' in refusal(tmp_path, {"task": "induction"})
+    assert 'task.name: there "adding", here "induction"' in refusal(tmp_path, {"task": "induction"})
     assert (tmp_path / "config.yaml").read_text() == "task: adding\n"
 
 
