@@ -98,7 +98,7 @@ BAD_CONFIGS = {
     ),
     "an unknown name": (
         "task: ading\n",
-        "bad.yaml:1:1  task  unknown name 'ading'; known are multi_query_recall, induction, adding, digits  "
+        f"bad.yaml:1:1  task  unknown name 'ading'; known are {', '.join(catalogue.of_kind('tasks'))}  "
         "did you mean adding?",
     ),
     "a piece in the wrong slot": (
@@ -107,7 +107,7 @@ BAD_CONFIGS = {
     ),
     "no task": (
         "model: {width: 8}\n",
-        "bad.yaml:1:1  task  missing; needs one of multi_query_recall, induction, adding, digits",
+        f"bad.yaml:1:1  task  missing; needs one of {', '.join(catalogue.of_kind('tasks'))}",
     ),
     "a file that is missing": (
         "extends: basis.yaml\ntask: adding\n",

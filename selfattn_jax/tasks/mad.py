@@ -65,7 +65,7 @@ def noisy_recall(
     A pair stays together; pairs and noise tokens come in any order, each as likely. There is as much noise as `noise`
     says of the length, rounded down so that pairs fill the rest.
 
-    Shortcuts, with 128 tokens of 8 keys and 26 of noise: `chance` a random value (1/8); `latest_value` the last one
+    Shortcuts, with 128 tokens of 8 keys and 24 of noise: `chance` a random value (1/8); `latest_value` the last one
     before (0.25); `commonest_value` the commonest of the sequence (0.36).
 
     Args:
@@ -120,6 +120,7 @@ def fuzzy_recall(
     half = vocabulary // 2
     require(vocabulary % 2 == 0 and vocabulary >= 4, "vocabulary", vocabulary, "even and at least 4")
     require(longest >= 1 and half**longest < 2**31, "longest", longest, f"at least 1, and {half}^longest below 2^31")
+    require(entries >= 1, "entries", entries, "at least 1")
     for size in range(1, longest + 1):
         alike = len(range(size - 1, entries, longest))
         require(alike <= half**size, "entries", entries, f"such that {half**size} keys of {size} tokens suffice")
