@@ -40,7 +40,7 @@ def config_naming(entry: Entry, **knobs: Any) -> dict[str, Any]:
 @every_entry
 def test_says_what_it_is(entry):
     documentation = entry.function.__doc__ or ""
-    assert entry.summary.endswith("."), "the docstring's first line is the summary"
+    assert entry.summary.endswith((".", "?")), "the docstring's first line is the summary"
     assert "Args:" in documentation or not entry.parameters()
     assert "Returns:" in documentation
     assert entry.cost

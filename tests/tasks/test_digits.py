@@ -63,8 +63,8 @@ def test_training_draws_uniformly(drawn: Example) -> None:
 def test_the_split_is_the_recorded_one(task: Task) -> None:
     assert task.fixed is not None
     assert {name: identity_hash(task, examples) for name, examples in task.fixed.items()} == {
-        "validation": "6d9c7e8e74e4c510",
-        "test": "6c32796df35a5a33",
+        "validation": "848fa6447a7ae983",
+        "test": "add16df6df0aa772",
     }
 
 
