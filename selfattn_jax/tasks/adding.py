@@ -35,7 +35,6 @@ def adding(*, length: PositiveInt = 100) -> Task:
         name="adding",
         version=1,
         length=length,
-        vocabulary=None,
         features=2,
         outputs=1,
         per="sequence",

@@ -1,6 +1,8 @@
 """Bits: questions about a whole string of them."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ import jax.numpy as jnp
 from selfattn_jax.shapes import Array, PositiveInt
 from selfattn_jax.tasks.task import (
     Example,
+    Sample,
+    Shortcut,
     Task,
     draw_length,
     integers_below,
@@ -40,21 +44,12 @@ def parity(*, shortest: PositiveInt = 1, longest: PositiveInt = 40) -> Task:
     References: Chiang and Cholak 2022, arXiv:2202.12172; Delétang et al. 2022, arXiv:2207.02098, parity_check.py.
     """
     require_lengths(shortest, longest)
-    return Task(
-        name="parity",
-        version=1,
-        length=longest,
-        vocabulary=3,
-        features=None,
-        outputs=2,
-        per="sequence",
-        metric="accuracy",
-        solved_at=0.99,
-        causal=False,
-        sample=partial(_sample_parity, shortest=shortest, longest=longest),
-        shortcuts={"majority": _always_zero, "last_bit": _last_bit, "first_bit": _first_bit},
-        padded=shortest < longest,
-        alphabet=("·", "0", "1"),
+    return _task(
+        "parity",
+        _sample_parity,
+        {"majority": _always_zero, "last_bit": _last_bit, "first_bit": _first_bit},
+        shortest,
+        longest,
         classes=("even", "odd"),
     )
 
@@ -85,22 +80,14 @@ def cumulative_parity(*, shortest: PositiveInt = 1, longest: PositiveInt = 40) -
     References: Liu et al. 2022, arXiv:2210.10749, the automaton of parity.
     """
     require_lengths(shortest, longest)
-    return Task(
-        name="cumulative_parity",
-        version=1,
-        length=longest,
-        vocabulary=3,
-        features=None,
-        outputs=2,
-        per="position",
-        metric="accuracy",
-        solved_at=0.99,
-        causal=True,
-        sample=partial(_sample_cumulative_parity, shortest=shortest, longest=longest),
-        shortcuts={"always_zero": _zero_everywhere, "this_bit": _this_bit},
-        padded=shortest < longest,
-        alphabet=("·", "0", "1"),
+    return _task(
+        "cumulative_parity",
+        _sample_cumulative_parity,
+        {"always_zero": _zero_everywhere, "this_bit": _this_bit},
+        shortest,
+        longest,
         classes=("even", "odd"),
+        per="position",
     )
 
 
@@ -128,26 +115,14 @@ def majority(*, shortest: PositiveInt = 1, longest: PositiveInt = 40) -> Task:
     References: Merrill, Sabharwal and Smith 2022, arXiv:2106.16213.
     """
     require_lengths(shortest, longest)
-    return Task(
-        name="majority",
-        version=1,
-        length=longest + 1,
-        vocabulary=4,
-        features=None,
-        outputs=2,
-        per="sequence",
-        metric="accuracy",
-        solved_at=0.99,
-        causal=False,
-        sample=partial(_sample_majority, shortest=shortest, longest=longest),
-        shortcuts={
-            "always_zero": _always_zero,
-            "first_bit": _first_bit,
-            "last_bit": partial(_last_bit, behind=1),
-        },
-        padded=shortest < longest,
-        alphabet=("·", "0", "1", "END"),
+    return _task(
+        "majority",
+        _sample_majority,
+        {"always_zero": _always_zero, "first_bit": _first_bit, "last_bit": partial(_last_bit, behind=1)},
+        shortest,
+        longest,
         classes=("more zeros", "more ones"),
+        mark="END",
     )
 
 
@@ -174,21 +149,12 @@ def even_pairs(*, shortest: PositiveInt = 2, longest: PositiveInt = 40) -> Task:
     References: Delétang et al. 2022, arXiv:2207.02098, even_pairs.py.
     """
     require_lengths(shortest, longest, least=2)
-    return Task(
-        name="even_pairs",
-        version=1,
-        length=longest,
-        vocabulary=3,
-        features=None,
-        outputs=2,
-        per="sequence",
-        metric="accuracy",
-        solved_at=0.99,
-        causal=False,
-        sample=partial(_sample_even_pairs, shortest=shortest, longest=longest),
-        shortcuts={"always_zero": _always_zero, "last_bit": _last_bit},
-        padded=shortest < longest,
-        alphabet=("·", "0", "1"),
+    return _task(
+        "even_pairs",
+        _sample_even_pairs,
+        {"always_zero": _always_zero, "last_bit": _last_bit},
+        shortest,
+        longest,
         classes=("even", "odd"),
     )
 
@@ -218,22 +184,43 @@ def first(*, shortest: PositiveInt = 10, longest: PositiveInt = 10) -> Task:
     References: Chiang and Cholak 2022, arXiv:2202.12172.
     """
     require_lengths(shortest, longest)
-    return Task(
-        name="first",
-        version=1,
-        length=longest + 1,
-        vocabulary=4,
-        features=None,
-        outputs=2,
-        per="sequence",
-        metric="accuracy",
-        solved_at=0.99,
-        causal=False,
-        sample=partial(_sample_first, shortest=shortest, longest=longest),
-        shortcuts={"always_zero": _always_zero, "last_bit": _last_bit, "majority_bit": _majority_bit},
-        padded=shortest < longest,
-        alphabet=("·", "0", "1", "$"),
+    return _task(
+        "first",
+        _sample_first,
+        {"always_zero": _always_zero, "last_bit": _last_bit, "majority_bit": _majority_bit},
+        shortest,
+        longest,
         classes=("0", "1"),
+        mark="$",
+    )
+
+
+def _task(
+    name: str,
+    sample: Sample,
+    shortcuts: Mapping[str, Shortcut],
+    shortest: int,
+    longest: int,
+    *,
+    classes: tuple[str, str],
+    per: Literal["position", "sequence"] = "sequence",
+    mark: str = "",
+) -> Task:
+    """A question with two answers about a string of bits, and of a mark beside them if there is one."""
+    marks = (mark,) if mark else ()
+    return Task(
+        name=name,
+        version=1,
+        length=longest + len(marks),
+        vocabulary=3 + len(marks),
+        outputs=2,
+        per=per,
+        causal=per == "position",  # what is asked so far needs no more
+        sample=partial(sample, shortest=shortest, longest=longest),
+        shortcuts=shortcuts,
+        padded=shortest < longest,
+        alphabet=("·", "0", "1", *marks),
+        classes=classes,
     )
 
 

@@ -1,4 +1,4 @@
-"""Hops: from a token to what stood behind it the last time, once or several times."""
+"""Hops: from a token to what followed the same one before, over any length and more than once."""
 
 from functools import partial
 
@@ -6,133 +6,154 @@ import jax
 import jax.numpy as jnp
 
 from selfattn_jax.shapes import Array, PositiveInt
-from selfattn_jax.tasks.sampling import latest_earlier, most_frequent_token, random_token
+from selfattn_jax.tasks.letters import letters_alphabet
+from selfattn_jax.tasks.sampling import latest_earlier, most_frequent_so_far, most_frequent_token, random_token
 from selfattn_jax.tasks.task import Example, Task, integers_below, make_example, require
 
 
 def induction_extrapolation(*, length: PositiveInt = 256, vocabulary: PositiveInt = 16) -> Task:
-    """What followed the one token that is special? It comes once somewhere, and again at the end.
+    """The last token is always the same one, which has stood in the sequence once before: what followed it then?
 
-        length 8, vocabulary 6: the special token is 0
+        length 10, vocabulary 8, the trigger is 0
 
-        position   0   1   2   3   4   5   6   7
-        inputs     3   1   0   4   4   2   5   0
-        targets    ·   ·   ·   ·   ·   ·   ·   4       distance 4
+        position   0   1   2   3   4   5   6   7   8   9
+        inputs     3   7   0   5   1   6   6   3   7   0
+        targets    ·   ·   ·   ·   ·   ·   ·   ·   ·   5
+        distance   ·   ·   ·   ·   ·   ·   ·   ·   ·   6
 
-    The place is uniform, the other tokens are independent and uniform. Made for tests at other lengths than those of
-    the training: `evaluation: {also: [{length: 512}, {length: 1024}]}`.
+    The place of the first trigger is uniform, the other tokens are independent and uniform. Unlike in `induction`, the
+    trigger is the same in all sequences, so that a recurrent model needs but to take note of what comes behind it,
+    however long the sequence: a model that has learned one length is to be judged on others.
 
-    Shortcuts, with 256 tokens of 16 kinds: `chance` any other token (1/15); `previous_token` the token before the last
-    (0.07); `commonest` the commonest of the others (0.09).
+    Shortcuts, with 256 tokens of 16 kinds: `chance` any token but the trigger (1 / (vocabulary − 1) = 0.067);
+    `previous_token` the token before the last (0.070); `most_frequent` the commonest token but the trigger (0.093).
 
     Args:
         length: tokens, at least 3.
-        vocabulary: tokens, the special one included; at least 3.
+        vocabulary: tokens to draw from, at least 3.
     Returns: the task; a class per position, asked at the last position only.
     Raises: ValueError naming the knob, what came and the bound.
-    References: Gu and Dao 2023, arXiv:2312.00752, induction heads.
+    References: Gu and Dao 2023, arXiv:2312.00752.
     """
-    require(length >= 3, "length", length, "at least 3: the token, its answer, the token")
-    require(vocabulary >= 3, "vocabulary", vocabulary, "at least 3: the token and two possible answers")
+    require(length >= 3, "length", length, "at least 3: trigger, answer, trigger")
+    require(vocabulary >= 3, "vocabulary", vocabulary, "at least 3: a trigger and two possible answers")
     others = {"first": 1, "count": vocabulary - 1}
+    alphabet = ("?", *map(str, range(1, vocabulary)))
     return Task(
         name="induction_extrapolation",
         version=1,
         length=length,
         vocabulary=vocabulary,
-        features=None,
         outputs=vocabulary,
         per="position",
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
-        sample=partial(_sample_induction, length=length, vocabulary=vocabulary),
+        sample=partial(_sample_induction_extrapolation, length=length, vocabulary=vocabulary),
         shortcuts={
             "chance": partial(random_token, **others),
             "previous_token": _previous_token,
-            "commonest": partial(most_frequent_token, **others),
+            "most_frequent": partial(most_frequent_token, **others),
         },
+        alphabet=alphabet,
+        classes=alphabet,
     )
 
 
 def k_hop(*, length: PositiveInt = 100, hops: PositiveInt = 2, letters: PositiveInt = 4) -> Task:
-    """Induction several times over: from the token to what followed it last, from there again, and so on.
+    """A hop leads from a letter to the one that followed the last time: where do several hops lead?
 
-        length 8, 2 hops, 3 letters: 0 … 2
+        length 8, 2 hops, 4 letters
 
-        position     0   1   2   3   4   5   6   7
-        inputs       0   1   2   1   0   2   1   0
-        one hop      ·   ·   ·   2   1   3   4   5
-        targets      ·   ·   ·   ·   ·   2   1   1
-        distance     ·   ·   ·   ·   ·   3   5   4       difficulty 2 wherever asked
+        position   0   1   2   3   4   5   6   7
+        letter     b   d   c   a   b   d   a   b
+        inputs     1   3   2   0   1   3   0   1
+        one hop    ·   ·   ·   ·   1   2   4   5       the positions to which each hop leads
+        two hops   ·   ·   ·   ·   ·   ·   1   2
+        targets    ·   ·   ·   ·   ·   ·   3   2
+        distance   ·   ·   ·   ·   ·   ·   5   5       difficulty 2 where asked
 
-    One hop leads from position i to one behind the latest earlier place of the same token; the row shows where to. The
-    answer is the token where the last hop ends; nothing is asked where a hop leads nowhere. Tokens are independent and
-    uniform; the difficulty is the number of hops.
+    The letters are uniform and independent. A hop from position i leads behind the latest earlier position of the same
+    letter, so at most to i itself, where it stays if the letter before is the same. Asked are the positions from which
+    all hops lead somewhere. The distance reaches from a target back to where the last hop leads, and may be 0; the
+    difficulty is the number of hops. One hop is what `induction` asks for; with each layer of attention the hops may
+    double, so that a depth that grows with log₂ hops is enough.
 
-    Shortcuts, with 100 tokens of 4 letters and 2 hops: `chance` a random letter (1/4); `previous_token` (0.36);
-    `one_hop` the token where the first hop ends (0.27).
+    Shortcuts, with 100 letters of 4 kinds and 2 hops: `chance` a random letter (1 / letters = 0.25); `previous_token`
+    the letter before (0.36); `most_frequent` the commonest letter so far (0.34); and, with more than one hop, `one_hop`
+    where a single hop leads (0.27), which is right just where it stays.
 
     Args:
-        length: tokens, at least hops + 2.
-        hops: k.
+        length: letters in a sequence, at least 2.
+        hops: from each target, at least 1.
         letters: to draw from, at least 2.
-    Returns: the task; a class per position.
+    Returns: the task; a class per position, asked where all hops lead somewhere.
     Raises: ValueError naming the knob, what came and the bound.
-    References: Sanford et al. 2024, arXiv:2402.09268.
+    References: Sanford, Hsu and Telgarsky 2024, arXiv:2402.09268.
     """
-    require(hops >= 2, "hops", hops, "at least 2: one hop is induction")
+    require(length >= 2, "length", length, "at least 2: a letter that comes back")
+    require(hops >= 1, "hops", hops, "at least 1")
     require(letters >= 2, "letters", letters, "at least 2")
-    require(length >= hops + 2, "length", length, f"at least hops + 2 = {hops + 2}")
+    shortcuts = {
+        "chance": partial(random_token, first=0, count=letters),
+        "previous_token": _token_before,
+        "most_frequent": partial(most_frequent_so_far, first=0, count=letters),
+    }
+    if hops > 1:
+        shortcuts["one_hop"] = partial(_one_hop, letters=letters)
+    alphabet = letters_alphabet(letters)[1:]  # nothing is padded
     return Task(
         name="k_hop",
         version=1,
         length=length,
         vocabulary=letters,
-        features=None,
         outputs=letters,
         per="position",
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
-        sample=partial(_sample_hops, length=length, hops=hops, letters=letters),
-        shortcuts={
-            "chance": partial(random_token, first=0, count=letters),
-            "previous_token": _previous_token,
-            "one_hop": partial(_one_hop, letters=letters),
-        },
+        sample=partial(_sample_k_hop, length=length, hops=hops, letters=letters),
+        shortcuts=shortcuts,
+        alphabet=alphabet,
+        classes=alphabet,
     )
 
 
-def _sample_induction(rng: Array, /, *, length: int, vocabulary: int) -> Example:
+def _sample_induction_extrapolation(rng: Array, /, *, length: int, vocabulary: int) -> Example:
     bits = jax.random.bits(rng, (length + 1,), jnp.uint32)
     place = integers_below(bits[0], length - 2)
-    positions = jnp.arange(length, dtype=jnp.int32)
-    last = positions == length - 1
-    inputs = jnp.where(last | (positions == place), 0, 1 + integers_below(bits[1:], vocabulary - 1))
-    return make_example(inputs, jnp.full_like(inputs, inputs[place + 1]), last, distance=length - 2 - place)
+    others = 1 + integers_below(bits[1:], vocabulary - 1)
+    inputs = others.at[place].set(0).at[-1].set(0)
+    asked = jnp.arange(length, dtype=jnp.int32) == length - 1
+    targets = jnp.broadcast_to(inputs[place + 1], (length,))
+    return make_example(inputs, targets, asked, distance=length - 2 - place)
 
 
-def _sample_hops(rng: Array, /, *, length: int, hops: int, letters: int) -> Example:
+def _sample_k_hop(rng: Array, /, *, length: int, hops: int, letters: int) -> Example:
     inputs = integers_below(jax.random.bits(rng, (length,), jnp.uint32), letters)
-    hop, positions = _hop(inputs, letters), jnp.arange(length, dtype=jnp.int32)
-    place = positions
-    for _ in range(hops):
-        place = jnp.where(place >= 0, hop[place], -1)
-    return make_example(inputs, inputs[place], place >= 0, distance=positions - place, difficulty=hops)
+    positions = jnp.arange(length, dtype=jnp.int32)
+    leads_to = _hop(inputs, letters)
+
+    def follow(_: int, place: Array) -> Array:
+        return jnp.where(place < 0, -1, leads_to[place])
+
+    place = jax.lax.fori_loop(0, hops, follow, positions)
+    asked = place >= 0
+    return make_example(inputs, inputs[place], asked, distance=positions - place, difficulty=hops)
 
 
-def _hop(tokens: Array, letters: int) -> Array:
-    """Where one hop leads from each position, −1 = nowhere."""
-    latest = latest_earlier(tokens, letters)
-    return jnp.where(latest >= 0, latest + 1, -1)
+def _hop(inputs: Array, letters: int) -> Array:
+    """Where a hop leads from each position; −1 = nowhere."""
+    before = latest_earlier(inputs, letters)
+    return jnp.where(before < 0, -1, before + 1)
+
+
+def _previous_token(rng: Array, inputs: Array, /) -> Array:
+    del rng
+    return jnp.full_like(inputs, inputs[-2])
+
+
+def _token_before(rng: Array, inputs: Array, /) -> Array:
+    del rng
+    return jnp.roll(inputs, 1)
 
 
 def _one_hop(rng: Array, inputs: Array, /, *, letters: int) -> Array:
     del rng
     return inputs[_hop(inputs, letters)]
-
-
-def _previous_token(rng: Array, inputs: Array, /) -> Array:
-    del rng
-    return jnp.concatenate([inputs[:1], inputs[:-1]])

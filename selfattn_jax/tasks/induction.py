@@ -41,11 +41,8 @@ def induction(*, length: PositiveInt = 32, vocabulary: PositiveInt = 16) -> Task
         version=1,
         length=length,
         vocabulary=vocabulary,
-        features=None,
         outputs=vocabulary,
         per="position",
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
         sample=partial(_sample, length=length, vocabulary=vocabulary),
         shortcuts={

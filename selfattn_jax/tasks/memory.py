@@ -1,9 +1,10 @@
-"""Memory: what a vector holds, and what parameters do."""
+"""Memory: a whole sequence is to be held in one vector, or a fixed map in the weights."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from selfattn_jax.shapes import Array, PositiveInt
 from selfattn_jax.tasks.sampling import most_frequent_token, random_token
@@ -11,85 +12,105 @@ from selfattn_jax.tasks.task import Example, Task, integers_below, make_example,
 
 
 def compression(*, length: PositiveInt = 32, vocabulary: PositiveInt = 16) -> Task:
-    """A whole sequence is to be said from one vector.
+    """The last position is to hold all the tokens before it: they are read off it, in their order.
 
-        length 4, vocabulary 8: the last token is 8
+        length 4, vocabulary 8, the end is 8
 
         position   0   1   2   3   4
-        inputs     3   7   0   7   8       targets 3 7 0 7, distances 4 3 2 1
+        inputs     3   7   0   7   8
 
-    Tokens are independent and uniform. All of them are read out of the pooled vector at once, one class each. With
-    `model.pool: last` and a causal model they must pass through the last position, as in the source, whose decoder is a
-    network of two layers where this one is linear.
+        answer     0   1   2   3
+        targets    3   7   0   7
+        distance   4   3   2   1
 
-    Shortcuts, with 32 tokens of 16: `chance` a random token (1/16); `commonest` that of the sequence (0.15).
+    The tokens are independent and uniform. There are as many answers as tokens, all to the sequence as a whole: a model
+    must bring what it knows into one vector, from which nothing but a linear map may take it. The distance reaches from
+    the end back to the token. MAD decodes the vector with an MLP instead, to which it adds each position.
+
+    Shortcuts, with 32 tokens of 16 kinds: `chance` a random token (1 / vocabulary = 0.06); `most_frequent` the
+    commonest of the sequence (0.15).
 
     Args:
-        length: tokens, beside the last one.
+        length: tokens, and answers; at least 1.
         vocabulary: tokens to draw from, at least 2.
-    Returns: the task; `length` classes per sequence.
+    Returns: the task; as many classes per sequence as it has tokens.
     Raises: ValueError naming the knob, what came and the bound.
-    References: Poli et al. 2024, arXiv:2403.17844, compression.
+    References: Poli et al. 2024, arXiv:2403.17844; athms/mad-lab, mad/data/instances.py.
     """
     require(length >= 1, "length", length, "at least 1")
     require(vocabulary >= 2, "vocabulary", vocabulary, "at least 2")
+    known = {"first": 0, "count": vocabulary}
+    words = tuple(map(str, range(vocabulary)))
     return Task(
         name="compression",
         version=1,
         length=length + 1,
         vocabulary=vocabulary + 1,
-        features=None,
         outputs=vocabulary,
         per="sequence",
-        answers=length,
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
         sample=partial(_sample_compression, length=length, vocabulary=vocabulary),
         shortcuts={
-            "chance": partial(_chance, vocabulary=vocabulary),
-            "commonest": partial(_commonest, vocabulary=vocabulary),
+            "chance": partial(_for_each_answer, guess=partial(random_token, **known)),
+            "most_frequent": partial(_for_each_answer, guess=partial(most_frequent_token, **known)),
         },
+        answers=length,
+        alphabet=(*words, "END"),
+        classes=words,
     )
 
 
 def memorization(*, length: PositiveInt = 32, vocabulary: PositiveInt = 256) -> Task:
-    """Which value belongs to a key is the same in all sequences, and is to be learned by heart.
+    """Every key has a value that never changes and that no sequence tells: the weights have to know it.
 
-        length 6, vocabulary 8: keys are 0 … 3, values 4 … 7, the blank is 8
+        length 8, vocabulary 6: keys are 0 … 2, values 3 … 5, the blank is 6; the values of 0, 1, 2 are 5, 4, 3
 
-        position   0   1   2   3   4   5
-        inputs     2   8   0   8   2   8
-        targets    ·   4   ·   7   ·   4       distance 1, wherever asked
+                   key     key     key     key
+        position   0   1   2   3   4   5   6   7
+        inputs     2   6   0   6   0   6   1   6
+        targets    ·   3   ·   5   ·   5   ·   4
+        distance   ·   1   ·   1   ·   1   ·   1
 
-    The map is one-to-one, and the same for every seed and stream. Keys are independent and uniform.
+    The keys are independent and uniform. The map is one to one, drawn at random once: it depends on the vocabulary
+    alone, not on the seed, so that training and test tell of the same one.
 
-    Shortcut: `chance` a random value (2 / vocabulary).
+    Shortcut: `chance` a random value (2 / vocabulary = 0.008).
 
     Args:
-        length: tokens; even.
-        vocabulary: keys and values, half of it each; even, at least 4.
-    Returns: the task; a class per position, asked at the blanks.
+        length: tokens, half of them keys; even, at least 2.
+        vocabulary: keys and values; even, at least 4.
+    Returns: the task; a class per position, asked behind each key.
     Raises: ValueError naming the knob, what came and the bound.
-    References: Poli et al. 2024, arXiv:2403.17844, memorization.
+    References: Poli et al. 2024, arXiv:2403.17844; athms/mad-lab, mad/data/instances.py.
     """
-    require(length % 2 == 0 and length >= 2, "length", length, "even and at least 2")
-    require(vocabulary % 2 == 0 and vocabulary >= 4, "vocabulary", vocabulary, "even and at least 4")
+    require(length % 2 == 0, "length", length, "even: a blank behind each key")
+    require(length >= 2, "length", length, "at least 2: a key and a blank")
+    require(vocabulary % 2 == 0, "vocabulary", vocabulary, "even: half are keys, half are values")
+    require(vocabulary >= 4, "vocabulary", vocabulary, "at least 4: two keys and two values")
     half = vocabulary // 2
+    words = (*(f"k{key}" for key in range(half)), *(f"v{value}" for value in range(half)))
     return Task(
         name="memorization",
         version=1,
         length=length,
         vocabulary=vocabulary + 1,
-        features=None,
         outputs=vocabulary,
         per="position",
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
-        sample=partial(_sample_memorization, length=length, half=half),
+        sample=partial(_sample_memorization, length=length, vocabulary=vocabulary),
         shortcuts={"chance": partial(random_token, first=half, count=half)},
+        alphabet=(*words, "·"),
+        classes=words,
     )
+
+
+def memorized_values(vocabulary: int) -> np.ndarray:
+    """The values of the keys 0 … vocabulary / 2 − 1 of `memorization`, int32.
+
+    NumPy promises to keep the numbers of this old generator. A key of JAX would be one that a seed's streams have too.
+    """
+    half = vocabulary // 2
+    return (half + np.random.RandomState(0).permutation(half)).astype(np.int32)
 
 
 def _sample_compression(rng: Array, /, *, length: int, vocabulary: int) -> Example:
@@ -99,19 +120,12 @@ def _sample_compression(rng: Array, /, *, length: int, vocabulary: int) -> Examp
     return make_example(inputs, tokens, jnp.ones(length, bool), distance=distance)
 
 
-def _sample_memorization(rng: Array, /, *, length: int, half: int) -> Example:
-    keys = integers_below(jax.random.bits(rng, (length // 2,), jnp.uint32), half)
-    value_of = half + jnp.argsort(jax.random.bits(jax.random.key(0), (half,), jnp.uint32)).astype(jnp.int32)
-    blanks = jnp.full_like(keys, 2 * half)
-    inputs, targets = (
-        jnp.stack(columns, axis=1).reshape(-1) for columns in ((keys, blanks), (jnp.zeros_like(keys), value_of[keys]))
-    )
-    return make_example(inputs, targets, inputs == 2 * half, distance=1)
+def _sample_memorization(rng: Array, /, *, length: int, vocabulary: int) -> Example:
+    keys = integers_below(jax.random.bits(rng, (length // 2,), jnp.uint32), vocabulary // 2)
+    values = jnp.asarray(memorized_values(vocabulary))[keys]
+    inputs = jnp.stack([keys, jnp.full_like(keys, vocabulary)], axis=1).reshape(-1)
+    return make_example(inputs, jnp.repeat(values, 2), inputs == vocabulary, distance=1)
 
 
-def _chance(rng: Array, inputs: Array, /, *, vocabulary: int) -> Array:
-    return random_token(rng, inputs[:-1], first=0, count=vocabulary)
-
-
-def _commonest(rng: Array, inputs: Array, /, *, vocabulary: int) -> Array:
-    return most_frequent_token(rng, inputs[:-1], first=0, count=vocabulary)
+def _for_each_answer(rng: Array, inputs: Array, /, *, guess: partial[Array]) -> Array:
+    return guess(rng, inputs[:-1])

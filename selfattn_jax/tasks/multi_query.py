@@ -56,11 +56,8 @@ def multi_query_recall(
         version=1,
         length=length,
         vocabulary=vocabulary,
-        features=None,
         outputs=vocabulary,
         per="position",
-        metric="accuracy",
-        solved_at=0.99,
         causal=True,
         sample=partial(_sample, exponent=exponent, **sizes),
         shortcuts={

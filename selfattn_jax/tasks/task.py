@@ -40,7 +40,9 @@ Sample = Callable[..., Example]
 Shortcut = Callable[[Array, Array], Array]
 
 
-@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that `jit` takes a task as a static argument
+@dataclass(
+    frozen=True, eq=False, kw_only=True
+)  # compared and hashed by identity, so that `jit` takes a task as a static argument
 class Task:
     """A stream of examples with what a model must know to be built for it, and how it is judged.
 
@@ -69,12 +71,12 @@ class Task:
     name: str
     version: int
     length: int
-    vocabulary: int | None
-    features: int | None
+    vocabulary: int | None = None
+    features: int | None = None
     outputs: int
     per: Literal["position", "sequence"]
-    metric: Literal["accuracy", "mean_squared_error"]
-    solved_at: float
+    metric: Literal["accuracy", "mean_squared_error"] = "accuracy"
+    solved_at: float = 0.99
     causal: bool
     sample: Sample
     shortcuts: Mapping[str, Shortcut]
