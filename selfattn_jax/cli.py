@@ -100,9 +100,10 @@ def _complain(message: str, status: int) -> None:
 
 
 def _prepare() -> None:
-    from selfattn_jax.runs.devices import keep_compiled_programs, use_all_cores
+    from selfattn_jax.runs.devices import keep_compiled_programs, keep_freed_memory, use_all_cores
 
     use_all_cores()
+    keep_freed_memory()
     keep_compiled_programs()
 
 
@@ -399,12 +400,13 @@ def bench(
         from selfattn_jax.bench.progress import BenchProgress
         from selfattn_jax.bench.settings import read_settings
         from selfattn_jax.bench.tables import bench_table, missing, slope_table
-        from selfattn_jax.runs.devices import leave_memory_to_others
+        from selfattn_jax.runs.devices import keep_freed_memory, leave_memory_to_others
 
         sizes = {"lengths": lengths, "batch": batch, "heads": heads, "width": width, "dtype": dtype, "causal": causal}
         limits = {"backward": not forward_only, "repeats": repeats, "budget": budget, "against": against}
         settings = read_settings({**sizes, **limits})
         leave_memory_to_others()
+        keep_freed_memory()
         with BenchProgress(console) as progress:
             record = measure(variants or (), settings, out, progress)
         if record.lengths:

@@ -1,12 +1,15 @@
 """What JAX is told before it computes."""
 
+import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import pytest
 
-from selfattn_jax.runs.devices import keep_compiled_programs, use_all_cores
+from selfattn_jax.runs.devices import keep_compiled_programs, keep_freed_memory, use_all_cores
 
 
 @pytest.fixture
@@ -43,3 +46,42 @@ def test_compiled_programs_stay_in_the_users_cache(
     monkeypatch.setenv("HOME", str(tmp_path))
     keep_compiled_programs()
     assert told["jax_compilation_cache_dir"] == str(tmp_path / ".cache" / "selfattn_jax" / "compiled")
+
+
+FAULTS = """
+import resource, sys
+import jax, jax.numpy as jnp
+from selfattn_jax.runs.devices import keep_freed_memory
+
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+add, numbers = jax.jit(lambda numbers: numbers + 1), jnp.zeros(2**23)
+for _ in range(32):  # the first dozen find no hole that fits; then there are enough
+    add(numbers).block_until_ready()
+before = faults()
+for _ in range(4):
+    add(numbers).block_until_ready()
+print(kept, faults() - before)
+"""
+
+
+def test_an_array_of_32_mb_costs_page_faults_once() -> None:
+    def faults(how: str) -> tuple[bool, int]:
+        program = [sys.executable, "-c", FAULTS, how]
+        kept, count = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
+        return kept == "True", int(count)
+
+    pages = 4 * 2**25 // os.sysconf("SC_PAGE_SIZE")  # of the four results
+    kept, count = faults("keep")
+    assert kept == (sys.platform == "linux")
+    if kept:
+        assert count < pages / 100 < pages / 2 < faults("leave")[1]
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def called(*arguments: int) -> int:
+        raise AssertionError(arguments)
+
+    other = type("Library", (), {"mallopt": staticmethod(called)})
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: other)
+    assert not keep_freed_memory()
