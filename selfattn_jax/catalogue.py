@@ -670,6 +670,8 @@ entries: tuple[Entry, ...] = (
     Entry("tasks", tasks.modular_arithmetic, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.stack_manipulation, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.binary_addition, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.listops, paper="arXiv:1804.06028", cost="T"),
+    Entry("tasks", tasks.listops_files, paper="arXiv:2011.04006", cost="T", example={"folder": "lra/listops"}),
     Entry("tasks", tasks.digits, paper="Alpaydin & Kaynak 1998", cost="T"),
 )
 

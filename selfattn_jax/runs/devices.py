@@ -2,9 +2,10 @@
 
 import ctypes
 import os
-from pathlib import Path
 
 import jax
+
+from selfattn_jax.tasks.host_cache import cache_folder
 
 # Of mallopt, in glibc's malloc.h: nothing by mmap, nothing given back, 64 MiB at once, one arena for all threads.
 MALLOC_OPTIONS = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**26), "M_ARENA_MAX": (-8, 1)}
@@ -21,8 +22,7 @@ def use_all_cores() -> None:
 
 def keep_compiled_programs() -> None:
     """Keeps compiled programs in the user's cache folder, so that the second run of a config starts at once."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(home / "selfattn_jax" / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -186,7 +186,7 @@ class Programs:
         self.seeds = self._place(np.asarray([run.seed for run in rows], np.uint32))
         columns = zip(*(run.hyperparameters for run in rows), strict=True)
         self.hyperparameters = Hyperparameters(*(self._place(np.asarray(column, np.float32)) for column in columns))
-        self.data = jax.device_put(experiment.task.data, NamedSharding(self.mesh, P()))
+        self.data = jax.device_put(experiment.task.arrays, NamedSharding(self.mesh, P()))
         self._train = self._over_runs(partial(train, experiment), mapped=3, donate=(0,))
         self._judge = self._over_runs(partial(judge, experiment), mapped=1)
         self._initial = self._over_runs(partial(initial_state, experiment), mapped=2)

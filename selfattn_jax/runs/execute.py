@@ -23,6 +23,7 @@ from selfattn_jax.runs.engine import Experiment, Programs, Run, RunState, make_e
 from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
 from selfattn_jax.runs.progress import RunProgress
 from selfattn_jax.tasks import Example, Task, evaluation_set, identity_hash, shortcut_scores
+from selfattn_jax.tasks.host_cache import told
 
 PACKAGES = ("selfattn_jax", "jax", "jaxlib", "flax", "optax")
 
@@ -89,6 +90,8 @@ def execute(config: Config, folder: Path, progress: RunProgress, *, label: str =
             progress.skip(config.training.steps, "was done already")
             return result
         progress.begin(label)
+        with told(progress.making):  # before Ctrl-C waits for a step: what is not made yet cannot be lost
+            jax.block_until_ready([(task.arrays, dict(task.splits)) for task in (experiment.task, *experiment.others)])
         with stop_requests(progress.say) as stop:
             result = _Session(experiment, folder, progress, stop).work()
         if stop.made:  # too late to stop this run, but not what comes after it

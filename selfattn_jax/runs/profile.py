@@ -36,7 +36,7 @@ def profile(experiment: Experiment) -> Profile:
     """
     run = experiment.runs[0]
     seed, first, last = jnp.uint32(run.seed), jnp.int32(0), jnp.int32(STEPS)
-    data = experiment.task.data
+    data = experiment.task.arrays
     state = jax.jit(lambda seed: initial_state(experiment, seed, run.hyperparameters))(seed)
     training = jax.jit(lambda state, seed, data: train(experiment, state, seed, run.hyperparameters, first, last, data))
     sampling = jax.jit(lambda seed, data: _batches(experiment, seed, data))

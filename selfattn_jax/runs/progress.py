@@ -57,6 +57,14 @@ class RunProgress:
         """Prints a line that stays."""
         self.console.print(line, highlight=False)
 
+    def making(self, what: str, done: int, total: int) -> None:
+        """Shows how far the making of a task's data is."""
+        self.note(f"making {what}, {done:,} of {total:,}")
+        now = time.monotonic()
+        if self.bar is None and now - self.spoken >= SECONDS_BETWEEN_LINES:
+            self.say(f"{self.label}: making {what}, {done:,} of {total:,}")
+            self.spoken = now
+
     def skip(self, steps: int, note: str) -> None:
         """Counts steps as done that were done before; how fast the work goes they do not tell."""
         self.skipped += steps

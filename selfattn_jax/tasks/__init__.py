@@ -9,6 +9,7 @@ from selfattn_jax.tasks.digits import digits
 from selfattn_jax.tasks.hops import induction_extrapolation, k_hop
 from selfattn_jax.tasks.induction import induction
 from selfattn_jax.tasks.languages import dyck, flip_flop
+from selfattn_jax.tasks.listops import listops, listops_files
 from selfattn_jax.tasks.mad import fuzzy_recall, noisy_recall, recall
 from selfattn_jax.tasks.memory import compression, memorization
 from selfattn_jax.tasks.multi_query import multi_query_recall
@@ -55,6 +56,8 @@ __all__ = [
     "induction_extrapolation",
     "is_solved",
     "k_hop",
+    "listops",
+    "listops_files",
     "loss",
     "majority",
     "memorization",

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -58,9 +58,11 @@ class Task:
     solved_at: the score from which a run counts as solved.
     causal: the default of the model's causality.
     sample: rng → one Example; pure, goes through `jit` and `vmap`. Where there is data: (rng, data) → one Example.
-    data: arrays that examples are made of, too many to be constants of a program; None = there are none.
+    data: arrays that examples are made of, too many to be constants of a program, or a function that makes them when
+      they are first needed; None = there are none.
     shortcuts: name → (rng, inputs) → predictions shaped like targets; baselines that do not solve the task.
-    fixed: the validation and test split of real data, Example [N…] each; None = drawn like the training data.
+    fixed: the validation and test split of data that are not drawn, Example [N…] each, or a function that makes them;
+      None = drawn like the training data.
     padded: whether any key_mask has a False in it.
     alphabet: what a person would write for each token, in order; None = its number.
     classes: what a person would write for each class, in order; None = its number.
@@ -80,7 +82,7 @@ class Task:
     causal: bool
     sample: Sample
     shortcuts: Mapping[str, Shortcut]
-    fixed: Mapping[str, Example] | None = None
+    fixed: Mapping[str, Example] | Callable[[], Mapping[str, Example]] | None = None
     padded: bool = False
     answers: int | None = None
     data: Any = None
@@ -94,6 +96,21 @@ class Task:
         require(fits, "outputs", self.outputs, "1 when the metric is mean_squared_error")
         whole = self.answers is None or self.per == "sequence"
         require(whole, "answers", self.answers, "None when a target belongs to each position")
+
+    @cached_property
+    def arrays(self) -> Any:
+        """The data, made if they are not there yet."""
+        return self.data() if callable(self.data) else self.data
+
+    @cached_property
+    def splits(self) -> Mapping[str, Example]:
+        """The fixed splits, made if they are not there yet; empty where all streams are drawn."""
+        return (self.fixed() if callable(self.fixed) else self.fixed) or {}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example's inputs: [T] tokens or [T,F] numbers."""
+        return (self.length,) if self.features is None else (self.length, self.features)
 
     def key_mask(self, example: Example) -> Array | None:
         """What a model is told of padding: nothing where there is none, so that mixers which cannot hide keys run."""
@@ -188,7 +205,7 @@ def sample_batch(task: Task, rng: Array, size: int, data: Any = None) -> Example
     keys = jax.random.split(rng, size)
     if task.data is None:
         return jax.vmap(task.sample)(keys)
-    return jax.vmap(task.sample, in_axes=(0, None))(keys, task.data if data is None else data)
+    return jax.vmap(task.sample, in_axes=(0, None))(keys, task.arrays if data is None else data)
 
 
 _sample_batch_in_one_program = jax.jit(sample_batch, static_argnames=("task", "size"))
@@ -202,10 +219,10 @@ def evaluation_set(task: Task, stream: Stream, size: int, seed: int) -> Example:
     Raises: ValueError when `size` is below 1 or the stream is unknown.
     """
     rng = stream_key(seed, stream)
-    if task.fixed is not None and stream in task.fixed:
-        return task.fixed[stream]
+    if stream in task.splits:
+        return task.splits[stream]
     require(size >= 1, "size", size, "at least 1")
-    return _sample_batch_in_one_program(task, rng, size, task.data)
+    return _sample_batch_in_one_program(task, rng, size, task.arrays)
 
 
 def predict(task: Task, outputs: Array) -> Array:

@@ -49,8 +49,7 @@ def test_the_three_parts_share_no_image_and_miss_none(task: Task, drawn: Example
 
 @pytest.mark.parametrize("stream", ["validation", "test"])
 def test_digits_come_in_equal_shares(task: Task, stream: str, label_of: dict[bytes, int]) -> None:
-    assert task.fixed is not None
-    counts = np.bincount(task.fixed[stream].targets, minlength=10)
+    counts = np.bincount(task.splits[stream].targets, minlength=10)
     everywhere = np.bincount(list(label_of.values()))
     assert (abs(counts - everywhere * 300 / 1797) < 2).all()
 
@@ -61,8 +60,7 @@ def test_training_draws_uniformly(drawn: Example) -> None:
 
 
 def test_the_split_is_the_recorded_one(task: Task) -> None:
-    assert task.fixed is not None
-    assert {name: identity_hash(task, examples) for name, examples in task.fixed.items()} == {
+    assert {name: identity_hash(task, examples) for name, examples in task.splits.items()} == {
         "validation": "848fa6447a7ae983",
         "test": "add16df6df0aa772",
     }
@@ -75,8 +73,7 @@ def test_shortcuts_score_as_documented(task: Task) -> None:
 
 
 def test_arrays_live_on_the_device(task: Task) -> None:
-    assert task.fixed is not None
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(dict(task.fixed)))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(dict(task.splits)))
 
 
 def test_a_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
