@@ -2,7 +2,10 @@
 that run for a moment; processes that tests start inherit the last.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import jax
 
@@ -13,3 +16,7 @@ if jax.__version_info__ < (0, 11):  # later versions have no such choice
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# What tasks make on the host is made for the tests alone; workers and the processes that tests start share it.
+if "SELFATTN_CACHE" not in os.environ:
+    os.environ["SELFATTN_CACHE"] = tempfile.mkdtemp(prefix="selfattn-tests-")
+    atexit.register(shutil.rmtree, os.environ["SELFATTN_CACHE"], ignore_errors=True)

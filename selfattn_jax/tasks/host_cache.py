@@ -68,8 +68,8 @@ def cache_folder() -> Path:
 def _read(path: Path) -> Arrays | None:
     """The arrays of a file, or None where there is none or it is not whole: every member has a checksum."""
     try:
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
 

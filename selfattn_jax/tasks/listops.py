@@ -50,7 +50,8 @@ def listops(
     once for all runs (96,000 in half a minute) and kept in the user's cache folder. Difficulty is the number of levels.
 
     Shortcuts, at the defaults: `majority` the commonest value (0.17); `root_operator` the value that is commonest under
-    the first operator (0.36); `root_and_leaves` that operator on the digits that are its own arguments (0.42).
+    the first operator (0.36); `root_and_leaves` the same, but for MIN and MAX the extreme of the digits that stand
+    directly under it (0.42); `root_of_leaves` any first operator on these digits alone (0.48).
 
     Args:
         shortest, longest: tokens of a formula, T = longest.
@@ -119,7 +120,12 @@ def _task(name: str, longest: int, splits: Callable[[], Mapping[str, Arrays]]) -
         per="sequence",
         causal=False,
         sample=_sample,
-        shortcuts={"majority": _majority, "root_operator": _root_operator, "root_and_leaves": _root_and_leaves},
+        shortcuts={
+            "majority": _majority,
+            "root_operator": _root_operator,
+            "root_and_leaves": _root_and_leaves,
+            "root_of_leaves": _root_of_leaves,
+        },
         fixed=lambda: {split: examples(split) for split in ("validation", "test")},
         padded=True,
         data=lambda: _on_device(splits()["train"]),
@@ -152,6 +158,12 @@ def _root_operator(rng: Array, inputs: Array, /) -> Array:
 
 
 def _root_and_leaves(rng: Array, inputs: Array, /) -> Array:
+    """Of MIN and MAX the extreme of the digits directly under them; of the others what is commonest."""
+    extreme = inputs[0] < FIRST_OPERATOR + OPERATORS.index("MED")
+    return jnp.where(extreme, _root_of_leaves(rng, inputs), _root_operator(rng, inputs))
+
+
+def _root_of_leaves(rng: Array, inputs: Array, /) -> Array:
     """The first operator on the digits that stand directly under it; where there are none, what is commonest."""
     opens = (inputs >= FIRST_OPERATOR) & (inputs < FIRST_DIGIT)
     level = jnp.cumsum(opens.astype(jnp.int32) - (inputs == CLOSE).astype(jnp.int32))
@@ -163,7 +175,6 @@ def _root_and_leaves(rng: Array, inputs: Array, /) -> Array:
         return jnp.argmax(below > rank).astype(jnp.int32)
 
     middle = (ranked((total - 1) // 2) + ranked(total // 2)) // 2
-    results = jnp.stack(
-        [ranked(jnp.zeros_like(total)), ranked(total - 1), middle, (counts * jnp.arange(10)).sum() % 10]
-    )
+    of_sum = (counts * jnp.arange(10)).sum() % 10
+    results = jnp.stack([ranked(jnp.zeros_like(total)), ranked(total - 1), middle, of_sum])
     return jnp.where(total > 0, results[inputs[0] - FIRST_OPERATOR], _root_operator(rng, inputs))

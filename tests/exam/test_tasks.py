@@ -1,6 +1,9 @@
 """Tasks: what their declarations say is what they sample."""
 
 import functools
+import os
+import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,20 +11,25 @@ import numpy as np
 
 from selfattn_jax import build
 from selfattn_jax.tasks import Task
-from tests.exam.sitting import config_of, every
+from tests.exam.sitting import every, read_config
+from tests.tasks.files import knobs_of
 
 every_task = every(lambda entry: entry.kind == "tasks")
 
 
 @functools.cache
 def made(entry) -> Task:
-    """The task as a config without knobs makes it; the optional packages of data sets belong to the tests' own."""
-    return build.make("task", config_of(entry), {})
+    """The task as a config without knobs makes it, or with those that let it read a file or make little."""
+    knobs = knobs_of(entry.name, Path(tempfile.mkdtemp(dir=os.environ["SELFATTN_CACHE"])))
+    return build.make("task", read_config(entry, knobs), {})
 
 
 @functools.cache
 def samplers(entry):
-    return jax.jit(made(entry).sample), jax.jit(jax.vmap(made(entry).sample))
+    task = made(entry)
+    data = () if task.data is None else (task.arrays,)
+    one, many = jax.jit(task.sample), jax.jit(jax.vmap(task.sample, in_axes=(0, *(None for _ in data))))
+    return lambda key: one(key, *data), lambda keys: many(keys, *data)
 
 
 @every_task

@@ -39,6 +39,7 @@ def test_where_a_process_has_no_affinity_every_core_counts(
 def test_compiled_programs_stay_in_the_users_cache(
     told: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.delenv("SELFATTN_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     keep_compiled_programs()
     assert told["jax_compilation_cache_dir"] == str(tmp_path / "selfattn_jax" / "compiled")

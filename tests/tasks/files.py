@@ -1,0 +1,29 @@
+"""Tasks that read files or make much data: what the tests that meet every task hand them."""
+
+from pathlib import Path
+from typing import Any
+
+# Knobs that make little data.
+SMALL: dict[str, dict[str, Any]] = {
+    "listops": {"shortest": 5, "longest": 20, "depth": 3, "arguments": 3, "training": 64, "held_out": 16},
+}
+LISTOPS_LINES = [
+    "( ( ( [MAX 2 ) 9 ) ] )\t9",
+    "( ( ( [SM 8 ) ( ( ( [MIN 5 ) 7 ) ] ) ) ] )\t3",
+    "( ( ( [MED 1 ) 4 ) ] )\t2",
+]
+
+
+def write_listops_files(folder: Path) -> Path:
+    """Three files as Long Range Arena has them, with the same three formulas in another order."""
+    for turn, name in enumerate(("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")):
+        lines = ["Source\tTarget", *LISTOPS_LINES[turn:], *LISTOPS_LINES[:turn]]
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def knobs_of(name: str, folder: Path) -> dict[str, Any]:
+    """Knobs with which a task of the catalogue reads a file of the tests or makes little; none for the others."""
+    if name == "listops_files":
+        return {"folder": str(write_listops_files(folder)), "longest": 16}
+    return SMALL.get(name, {})
