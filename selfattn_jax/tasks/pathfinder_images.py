@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from selfattn_jax.tasks.pathfinder_paths import DOT, LINE, Paths, draw_paths
 
-BLOCK = 256  # pictures drawn together, from one generator: half of them have joined dots
+BLOCK = 512  # pictures drawn together, from one generator: half of them have joined dots
 LEAST_TRIES = 64
 MOST_ROUNDS = 1000  # after so many without enough pictures there is no room for them
 
@@ -35,7 +35,7 @@ class Pictures(NamedTuple):
 def pathfinder_images(seed: int, first: int, count: int, *, size: int, **knobs: float) -> Pictures:
     """Pictures first … first + count − 1 of a seed.
 
-    Blocks of 256 pictures are drawn from generators of their own, so pictures do not depend on which others are asked
+    Blocks of 512 pictures are drawn from generators of their own, so pictures do not depend on which others are asked
     for, and ranges that do not overlap share no random number.
 
     Args:

@@ -19,13 +19,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-PITCH = 3.2  # from joint to joint
+PITCH = 3.0  # from joint to joint
 CORE = 1.0  # the centre line of a dash; its ink is LINE / 2 longer at either end
 LINE = 1.0  # the width of a dash
 DOT = 1.5  # the radius of a dot
 BORDER = 1.5  # no centre line comes closer to the edge of the picture: a dot fits
-CLEAR = 2.8  # between centre lines of dashes that are no neighbours; neighbours come within PITCH − CORE = 2.2
+CLEAR = 3.0  # between centre lines of dashes that are no neighbours; neighbours come within PITCH − CORE = 2
 CLEAR_OF_DOT = CLEAR + DOT - LINE / 2  # the same emptiness around a dot, wherever one may stand
+BETWEEN_DOTS = CLEAR + 2 * (DOT - LINE / 2)
 
 TURNS = 8  # directions tried when a path grows
 PATIENCE = 4  # a path is given up after so many times its dashes
@@ -81,9 +82,10 @@ def draw_paths(
     twin, heading = _twin(path, headings)
     tips = np.stack([path[:, 0, 0], path[:, -1, 1]], axis=1)
     body = _points(path)
-    fits = _inside(twin, size) & _clear(_three(twin)[:, None], body, CLEAR)[:, 0]
-    fits &= _clear(twin[:, None, :1], body, CLEAR_OF_DOT)[:, 0] & _clear(_three(twin)[:, None], tips, CLEAR_OF_DOT)[:, 0]
+    fits = _inside(twin, size) & _clear(twin[:, None], body, CLEAR)[:, 0]
+    fits &= _clear(twin[:, None, :1], body, CLEAR_OF_DOT)[:, 0] & _clear(twin[:, None], tips, CLEAR_OF_DOT)[:, 0]
     fits &= _clear(tips[:, None, 1:], _points(path[:, :-2]), CLEAR_OF_DOT)[:, 0]
+    fits &= _clear(tips[:, None, 1:], tips[:, :1], BETWEEN_DOTS)[:, 0]  # the twin is as far from the near end
     path, twin, heading, tips, body = path[fits], twin[fits], heading[fits], tips[fits], body[fits]
 
     other, _, done = _grow(rng, twin, heading, body, tips, contour, table, size)
@@ -134,11 +136,10 @@ def _grow(
         ends = _next(dashes[active, last], headings[active, last], tried)
         own = dashes[active]
         own[np.arange(length)[None, :] >= last[:, None]] = FAR  # the neighbour, and what is not there
-        points = _three(ends)
         good = _inside(ends, size)
-        good &= _clear(points, np.concatenate([_points(own), obstacles[active]], axis=1), CLEAR)
+        good &= _clear(ends, np.concatenate([_points(own), obstacles[active]], axis=1), CLEAR)
         kept_clear = np.concatenate([own[:, :1, 0], dots[active]], axis=1)
-        good &= _clear(points, kept_clear, CLEAR_OF_DOT)
+        good &= _clear(ends, kept_clear, CLEAR_OF_DOT)
         choice = np.argmax(good * (1 + rng.random(good.shape)), axis=1)
         grows = good.any(axis=1)
         rows, at, chosen = active[grows], last[grows] + 1, choice[grows]
@@ -160,8 +161,8 @@ def _add_distractors(
             obstacles = np.concatenate([_points(long[missing]), _points(short[missing])], axis=1)
             dots = np.stack([long[missing, 0, 0, 0], long[missing, 0, -1, 1], long[missing, 1, 0, 0]], axis=1)
             first, heading = _anywhere(rng, (missing.size, STARTS), size)
-            good = _inside(first, size) & _clear(_three(first), obstacles, CLEAR)
-            good &= _clear(_three(first), dots, CLEAR_OF_DOT)
+            good = _inside(first, size) & _clear(first, obstacles, CLEAR)
+            good &= _clear(first, dots, CLEAR_OF_DOT)
             choice = np.argmax(good, axis=1)
             at = np.arange(missing.size)
             arguments = (obstacles, dots, distractor, table, size)
@@ -201,16 +202,9 @@ def _next(dash: np.ndarray, heading: np.ndarray, tried: np.ndarray) -> np.ndarra
     return _dash(joint[:, None] + half * COMPASS[tried], tried)
 
 
-def _three(dashes: np.ndarray) -> np.ndarray:
-    """[...,3,2]: both ends and the middle of dashes [...,2,2]."""
-    start, end = dashes[..., 0, :], dashes[..., 1, :]
-    return np.stack([start, np.float32(0.5) * (start + end), end], axis=-2)
-
-
 def _points(dashes: np.ndarray) -> np.ndarray:
-    """[N,M,2]: `_three` of all the dashes [N,...,2,2] of a picture."""
-    points = _three(dashes)
-    return points.reshape(len(points), math.prod(points.shape[1:-1]), 2)
+    """[N,M,2]: the ends of all the dashes [N,...,2,2] of a picture."""
+    return dashes.reshape(len(dashes), math.prod(dashes.shape[1:-1]), 2)
 
 
 def _inside(dashes: np.ndarray, size: int) -> np.ndarray:
@@ -218,7 +212,7 @@ def _inside(dashes: np.ndarray, size: int) -> np.ndarray:
 
 
 def _clear(points: np.ndarray, obstacles: np.ndarray, least: float) -> np.ndarray:
-    """Whether points [N,C,3,2] are all at least so far from all obstacles [N,M,2]: [N,C]."""
+    """Whether points [N,C,P,2] are all at least so far from all obstacles [N,M,2]: [N,C]."""
     if not obstacles.shape[1]:
         return np.ones(points.shape[:2], bool)
     rows = points[..., None, 0] - obstacles[:, None, None, :, 0]
