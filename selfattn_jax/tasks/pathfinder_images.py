@@ -21,7 +21,7 @@ class Pictures(NamedTuple):
 
     images: [N,size,size] uint8, ink from 0 to 255.
     joined: [N] int32, 1 where one path runs from dot to dot.
-    dots: [N,2,2] float32, the centres of the dots.
+    dots: [N,2,2] float32, the centres of the dots, in the order in which their pixels are read.
     long, short: the centre lines of all dashes, as in `Paths`.
     """
 
@@ -58,6 +58,8 @@ def _draw_block(seed: int, block: int, *, size: int, **knobs: float) -> Pictures
     # The near end always has a dot; the other is at the far end of the same path, or at its twin.
     second = np.where(joined[:, None] == 1, long[:, 0, -1, 1], long[:, 1, 0, 0])
     dots = np.stack([long[:, 0, 0, 0], second], axis=1)
+    index = np.floor(dots[:, :, 0]) * size + np.floor(dots[:, :, 1])
+    dots = np.take_along_axis(dots, np.argsort(index, axis=1)[:, :, None], axis=1)
     dashes = np.concatenate([path.reshape(BLOCK, -1, 2, 2) for path in (long, short)], axis=1)
     return Pictures(rasterise(dashes, dots, size), joined, dots, long, short)
 

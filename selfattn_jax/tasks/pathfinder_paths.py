@@ -28,6 +28,7 @@ CLEAR = 3.0  # between centre lines of dashes that are no neighbours; neighbours
 CLEAR_OF_DOT = CLEAR + DOT - LINE / 2  # the same emptiness around a dot, wherever one may stand
 BETWEEN_DOTS = CLEAR + 2 * (DOT - LINE / 2)
 
+TWINS = 2  # dashes at the far end that are mirrored
 TURNS = 8  # directions tried when a path grows
 PATIENCE = 4  # a path is given up after so many times its dashes
 STARTS = 24  # places tried for a distractor at a time
@@ -74,38 +75,46 @@ def draw_paths(
     Returns: the paths of N ≤ tries pictures.
     """
     table = turn_table(continuity)
-    first, heading = _anywhere(rng, (tries,), size)
+    first, heading = _anywhere(rng, (tries, 1), size)
     nothing = np.empty((tries, 0, 2), np.float32)
     path, headings, done = _grow(rng, first, heading, nothing, nothing, contour, table, size)
     path, headings = path[done], headings[done]
 
     twin, heading = _twin(path, headings)
-    tips = np.stack([path[:, 0, 0], path[:, -1, 1]], axis=1)
-    body = _points(path)
-    fits = _inside(twin, size) & _clear(twin[:, None], body, CLEAR)[:, 0]
-    fits &= _clear(twin[:, None, :1], body, CLEAR_OF_DOT)[:, 0] & _clear(twin[:, None], tips, CLEAR_OF_DOT)[:, 0]
-    fits &= _clear(tips[:, None, 1:], _points(path[:, :-2]), CLEAR_OF_DOT)[:, 0]
-    fits &= _clear(tips[:, None, 1:], tips[:, :1], BETWEEN_DOTS)[:, 0]  # the twin is as far from the near end
-    path, twin, heading, tips, body = path[fits], twin[fits], heading[fits], tips[fits], body[fits]
-
-    other, _, done = _grow(rng, twin, heading, body, tips, contour, table, size)
+    fits = _twin_fits(path, twin, size)
+    path, twin, heading = path[fits], twin[fits], heading[fits]
+    dots = np.stack([path[:, 0, 0], path[:, -1, 1]], axis=1)
+    other, _, done = _grow(rng, twin, heading, _points(path), dots, contour, table, size)
     long = np.stack([path[done], other[done]], axis=1)
     return _add_distractors(rng, long, size, distractors, distractor, table)
 
 
 def _twin(path: np.ndarray, headings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The last dash, turned round and mirrored in the line of the first: its ends [N,2,2], and its heading [N]."""
-    near, axis = path[:, 0, 0], COMPASS[headings[:, 0]]
-    offset = path[:, -1, 1] - near
-    along = offset[:, 0] * axis[:, 0] + offset[:, 1] * axis[:, 1]
-    tip = near + 2 * along[:, None] * axis - offset
-    heading = (2 * headings[:, 0] - headings[:, -1] - 180) % 360
-    return _dash(tip, heading), heading
+    """The last dashes, turned round and mirrored in the line of the first: [N,TWINS,2,2], and their headings [N,TWINS].
+
+    The dot hides the first of them.
+    """
+    near, axis = path[:, :1, 0], COMPASS[headings[:, :1]]
+    offset = path[:, : -TWINS - 1 : -1, 1] - near
+    along = (offset * axis).sum(axis=2, keepdims=True)
+    tips = near + 2 * along * axis - offset
+    heading = (2 * headings[:, :1] - headings[:, : -TWINS - 1 : -1] - 180) % 360
+    return _dash(tips, heading), heading
+
+
+def _twin_fits(path: np.ndarray, twin: np.ndarray, size: int) -> np.ndarray:
+    """Whether [N] the twin is in the picture and clear of the path, and the dots are clear of all that is drawn."""
+    near, far, there = path[:, None, :1, 0], path[:, None, -1:, 1], twin[:, None, :1, 0]
+    fits = _inside(twin, size).all(axis=1) & _clear(twin, _points(path), CLEAR).all(axis=1)
+    fits &= _clear(there, _points(path), CLEAR_OF_DOT)[:, 0]
+    fits &= _clear(near, _points(twin), CLEAR_OF_DOT)[:, 0] & _clear(far, _points(twin), CLEAR_OF_DOT)[:, 0]
+    fits &= _clear(far, _points(path[:, :-2]), CLEAR_OF_DOT)[:, 0]
+    return fits & _clear(far, near[:, 0], BETWEEN_DOTS)[:, 0]  # and the twin is as far from the near end
 
 
 def _grow(
     rng: Generator,
-    first: np.ndarray,
+    begun: np.ndarray,
     heading: np.ndarray,
     obstacles: np.ndarray,
     dots: np.ndarray,
@@ -113,19 +122,19 @@ def _grow(
     table: np.ndarray,
     size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Paths that begin with a dash, dash by dash; one that runs into a corner takes a few steps back.
+    """Paths that have begun grow dash by dash; one that runs into a corner takes a few steps back.
 
     Args:
-      first: [N,2,2].  heading: [N].
-      obstacles: [N,M,2] points of dashes to keep clear of.  dots: [N,P,2] points to keep clear of as of a dot.
+      begun: [N,P,2,2] the first dashes.  heading: [N,P].
+      obstacles: [N,M,2] points of dashes to keep clear of.  dots: [N,Q,2] points to keep clear of as of a dot.
       length: L.
     Returns: dashes [N,L,2,2], their headings [N,L], and which paths [N] have come to their end.
     """
-    count = len(first)
+    count, start = begun.shape[:2]
     dashes = np.full((count, length, 2, 2), FAR, np.float32)
     headings = np.zeros((count, length), np.int64)
-    dashes[:, 0], headings[:, 0] = first, heading
-    grown = np.ones(count, np.int64)
+    dashes[:, :start], headings[:, :start] = begun, heading
+    grown = np.full(count, start)
     for _ in range(PATIENCE * length):
         active = np.flatnonzero(grown < length)
         if not active.size:
@@ -146,7 +155,7 @@ def _grow(
         dashes[rows, at] = ends[grows, chosen]
         headings[rows, at] = tried[grows, chosen]
         back = 1 + (3 * rng.random(active.size)).astype(np.int64)
-        grown[active] = np.where(grows, last + 2, np.maximum(last + 1 - back, 1))
+        grown[active] = np.where(grows, last + 2, np.maximum(last + 1 - back, start))
     return dashes, headings, grown == length
 
 
@@ -166,7 +175,7 @@ def _add_distractors(
             choice = np.argmax(good, axis=1)
             at = np.arange(missing.size)
             arguments = (obstacles, dots, distractor, table, size)
-            path, _, done = _grow(rng, first[at, choice], heading[at, choice], *arguments)
+            path, _, done = _grow(rng, first[at, choice, None], heading[at, choice, None], *arguments)
             done &= good.any(axis=1)
             short[missing[done], index] = path[done]
             missing = missing[~done]
