@@ -40,7 +40,7 @@ def pathfinder_images(seed: int, first: int, count: int, *, size: int, **knobs: 
 
     Args:
       seed: of all the pictures.  first, count: which of them.
-      size: the side of a picture.  knobs: contour, distractors, distractor and continuity, as `draw_paths` takes them.
+      size: the side of a picture.  knobs: contour, distractors, distractor_length and continuity, as `draw_paths` takes them.
     Returns: N = count pictures.
     Raises: RuntimeError when there is no room for such paths.
     """

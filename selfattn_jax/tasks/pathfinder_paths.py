@@ -63,14 +63,14 @@ def turn_table(continuity: float) -> np.ndarray:
 
 
 def draw_paths(
-    rng: Generator, tries: int, *, size: int, contour: int, distractors: int, distractor: int, continuity: float
+    rng: Generator, tries: int, *, size: int, contour: int, distractors: int, distractor_length: int, continuity: float
 ) -> Paths:
     """Tries to draw pictures, and returns those in which everything found its place.
 
     Args:
       rng: where the numbers come from.  tries: pictures begun.
       size: the side of a picture.  contour: L, dashes of a long path.
-      distractors: short paths.  distractor: S, dashes of each.
+      distractors: short paths.  distractor_length: S, dashes of each.
       continuity: how smooth paths are: they turn by up to 90° / continuity.
     Returns: the paths of N ≤ tries pictures.
     """
@@ -86,7 +86,7 @@ def draw_paths(
     dots = np.stack([path[:, 0, 0], path[:, -1, 1]], axis=1)
     other, _, done = _grow(rng, twin, heading, _points(path), dots, contour, table, size)
     long = np.stack([path[done], other[done]], axis=1)
-    return _add_distractors(rng, long, size, distractors, distractor, table)
+    return _add_distractors(rng, long, size, distractors, distractor_length, table)
 
 
 def _twin(path: np.ndarray, headings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,10 +160,10 @@ def _grow(
 
 
 def _add_distractors(
-    rng: Generator, long: np.ndarray, size: int, distractors: int, distractor: int, table: np.ndarray
+    rng: Generator, long: np.ndarray, size: int, distractors: int, distractor_length: int, table: np.ndarray
 ) -> Paths:
     """Short paths one after another, wherever there is room; pictures without room for all of them are given up."""
-    short = np.full((len(long), distractors, distractor, 2, 2), FAR, np.float32)
+    short = np.full((len(long), distractors, distractor_length, 2, 2), FAR, np.float32)
     for index in range(distractors):
         missing = np.arange(len(long))
         for _ in range(ROUNDS):
@@ -174,7 +174,7 @@ def _add_distractors(
             good &= _clear(first, dots, CLEAR_OF_DOT)
             choice = np.argmax(good, axis=1)
             at = np.arange(missing.size)
-            arguments = (obstacles, dots, distractor, table, size)
+            arguments = (obstacles, dots, distractor_length, table, size)
             path, _, done = _grow(rng, first[at, choice, None], heading[at, choice, None], *arguments)
             done &= good.any(axis=1)
             short[missing[done], index] = path[done]

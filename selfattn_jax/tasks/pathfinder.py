@@ -1,0 +1,189 @@
+"""Pathfinder: does a dashed path join the two dots of a picture?"""
+
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selfattn_jax.shapes import Array, AtLeastOne, NonNegativeInt, PositiveInt
+from selfattn_jax.tasks.pathfinder_images import Pictures, pathfinder_images
+from selfattn_jax.tasks.pathfinder_paths import CLEAR, PITCH, TWINS
+from selfattn_jax.tasks.task import Example, Task, integers_below, require
+
+FULL = 0.45  # the share of a picture that paths and the room around them may take; at more it takes too long to find
+
+
+class Data(NamedTuple):
+    """Training pictures [N,size,size] uint8, whether their dots are joined [N] and their distance [N], int32."""
+
+    images: Array
+    joined: Array
+    distance: Array
+
+
+def pathfinder(
+    *,
+    images: PositiveInt = 2048,
+    held_out: PositiveInt = 512,
+    size: PositiveInt = 32,
+    contour: PositiveInt = 14,
+    distractors: NonNegativeInt = 5,
+    distractor_length: PositiveInt = 4,
+    continuity: AtLeastOne = 1.0,
+    seed: NonNegativeInt = 0,
+) -> Task:
+    """Two dots lie in a picture of dashed paths, and the answer is whether one path runs from dot to dot.
+
+        ●╶ ╶ ╮      ╭ ╴      ●╶ ╶ ╮      ╭ ╴
+              ╎    ╎               ╎    ╎            row by row from the top left, ink from 0 to 1:
+          ╭ ╴ ╯  ╶ ╯           ╭ ╴ ╯  ╶ ╯            length size², inputs [size²,1]
+          ╎    ╭ ╴ ╴           ╎    ╭ ╴ ●
+          ╰ ╴ ● ╶ ╯            ╰ ╴   ╶ ╯             target 1 where joined, 0 where apart
+
+    Every picture has two long paths and a few short ones, none of which touch. One dot is at an end of a long path, the
+    other at its far end (1), or at an end of the other long path (0), which lies as far away and at the same angle. So
+    pictures of both kinds have the same ink, the same paths and dots at the same distances. Half of the pictures are of
+    either kind, up to a half of a block of 512.
+
+    Pictures are drawn by number from the seed: validation, test, then training. The distance is how many positions of
+    the sequence the dots are apart; the difficulty is the number of dashes of a long path. A score of 0.95 counts as
+    solved: the best that is published for the Long Range Arena is hardly above it.
+
+    Shortcuts: `majority` the commoner answer (0.50); `ink` the kind whose mean ink is nearest (0.50); `dot_distance` the
+    kind whose mean distance of the dots is nearest (0.50); `nearest_mean` the kind whose mean picture is nearest (0.51).
+    Fits to what is near the dots, or to where they are, come to 0.61.
+
+    Args:
+        images: pictures to train with.  held_out: for validation, and as many for the test.
+        size: the side of a picture, in pixels.
+        contour: dashes of a long path, at least 4; a dash and its gap are 3 pixels long.
+        distractors: short paths.  distractor_length: dashes of each.
+        continuity: how smooth paths are: the chance of a turn by δ is as cos²(continuity·δ), up to a quarter turn.
+        seed: of the pictures.
+    Returns: the task; a class per sequence.
+    Raises: ValueError naming the knob, what came and the bound.
+    References: Linsley et al. 2018, arXiv:1805.08315; Tay et al. 2021, Long Range Arena, arXiv:2011.04006.
+    """
+    require(contour >= 2 * TWINS, "contour", contour, f"at least {2 * TWINS}: either end of a path has {TWINS} dashes")
+    dashes = 2 * contour + distractors * distractor_length
+    least = _least_size(dashes, contour)
+    require(size >= least, "size", size, f"at least {least}: {dashes} dashes that keep clear of each other need the room")
+    knobs = (size, contour, distractors, distractor_length, continuity)
+    data, fixed = _load(seed, images, held_out, *knobs)
+    return Task(
+        name="pathfinder",
+        version=1,
+        length=size * size,
+        features=1,
+        outputs=2,
+        per="sequence",
+        solved_at=0.95,
+        causal=False,
+        sample=partial(_sample, difficulty=contour),
+        data=data,
+        fixed=fixed,
+        shortcuts=_shortcuts(data),
+        classes=("apart", "joined"),
+    )
+
+
+def _least_size(dashes: int, contour: int) -> int:
+    """The smallest picture with room for the dashes, and for a straight half of a long path."""
+    return int(np.ceil(max(np.sqrt(dashes * PITCH * CLEAR / FULL), contour * PITCH / 2 + CLEAR)))
+
+
+@cache
+def _load(
+    seed: int,
+    images: int,
+    held_out: int,
+    size: int,
+    contour: int,
+    distractors: int,
+    distractor_length: int,
+    continuity: float,
+) -> tuple[Data, dict[str, Example]]:
+    """What trains, and what validates and tests: pictures of three ranges of numbers."""
+    pictures = pathfinder_images(
+        seed,
+        0,
+        2 * held_out + images,
+        size=size,
+        contour=contour,
+        distractors=distractors,
+        distractor_length=distractor_length,
+        continuity=continuity,
+    )
+    parts = (slice(0, held_out), slice(held_out, 2 * held_out), slice(2 * held_out, None))
+    validation, test, train = (_on_device(Pictures(*(leaf[part] for leaf in pictures))) for part in parts)
+    examples = jax.jit(jax.vmap(partial(_example, difficulty=contour)))
+    return train, {"validation": examples(*validation), "test": examples(*test)}
+
+
+def _on_device(pictures: Pictures) -> Data:
+    size = pictures.images.shape[1]
+    pixel = np.floor(pictures.dots).astype(np.int32)
+    index = pixel[:, :, 0] * size + pixel[:, :, 1]
+    return Data(jnp.asarray(pictures.images), jnp.asarray(pictures.joined), jnp.asarray(index[:, 1] - index[:, 0]))
+
+
+def _example(image: Array, joined: Array, distance: Array, /, *, difficulty: int) -> Example:
+    return Example(
+        inputs=image.reshape(-1, 1).astype(jnp.float32) / 255,
+        targets=joined,
+        weights=jnp.ones((), jnp.float32),
+        key_mask=jnp.ones(image.size, bool),
+        distance=distance,
+        difficulty=jnp.full((), difficulty, jnp.int32),
+    )
+
+
+def _sample(rng: Array, data: Data, /, *, difficulty: int) -> Example:
+    index = integers_below(jax.random.bits(rng, (), jnp.uint32), data.joined.shape[0])
+    return _example(*(leaf[index] for leaf in data), difficulty=difficulty)
+
+
+def _shortcuts(data: Data) -> dict[str, partial[Array]]:
+    pictures = data.images.reshape(len(data.images), -1, 1).astype(jnp.float32) / 255
+    features = {"ink": _ink, "dot_distance": _dot_distance, "nearest_mean": _picture}
+    commoner = int(data.joined.mean() > 0.5)
+    found: dict[str, partial[Array]] = {"majority": partial(_always, answer=commoner)}
+    for name, feature in features.items():
+        seen = np.asarray(jax.jit(jax.vmap(feature))(pictures))
+        joined = np.asarray(data.joined)
+        means = [seen[joined == answer].mean(axis=0) if (joined == answer).any() else seen[0] for answer in (0, 1)]
+        found[name] = partial(_nearest, feature=feature, means=jnp.asarray(np.stack(means)))
+    return found
+
+
+def _always(rng: Array, inputs: Array, /, *, answer: int) -> Array:
+    del rng, inputs
+    return jnp.full((), answer, jnp.int32)
+
+
+def _nearest(rng: Array, inputs: Array, /, *, feature: partial[Array], means: Array) -> Array:
+    del rng
+    return jnp.argmin(jnp.square(means - feature(inputs)[None]).sum(axis=1)).astype(jnp.int32)
+
+
+def _ink(inputs: Array) -> Array:
+    return inputs.mean(axis=0)
+
+
+def _picture(inputs: Array) -> Array:
+    return inputs[:, 0]
+
+
+def _dot_distance(inputs: Array) -> Array:
+    """[1]: how far apart the dots are, as the spread of corners where four dark pixels meet: only dots have such."""
+    size = round(inputs.size**0.5)
+    dark = inputs.reshape(size, size) > 0.55
+    corners = (dark[1:, 1:] & dark[1:, :-1] & dark[:-1, 1:] & dark[:-1, :-1]).astype(jnp.float32)
+    count = jnp.maximum(corners.sum(), 1)
+    places = jnp.arange(size - 1, dtype=jnp.float32)
+    marginals = (corners.sum(axis=1), corners.sum(axis=0))
+    middles = [(marginal * places).sum() / count for marginal in marginals]
+    spread = [(m * jnp.square(places - middle)).sum() / count for m, middle in zip(marginals, middles, strict=True)]
+    return 2 * jnp.sqrt(jnp.stack(spread).sum()).reshape(1)
