@@ -670,6 +670,7 @@ entries: tuple[Entry, ...] = (
     Entry("tasks", tasks.modular_arithmetic, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.stack_manipulation, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.binary_addition, paper="arXiv:2207.02098", cost="T"),
+    Entry("tasks", tasks.pathfinder, paper="arXiv:1805.08315", cost="T"),
     Entry("tasks", tasks.digits, paper="Alpaydin & Kaynak 1998", cost="T"),
 )
 

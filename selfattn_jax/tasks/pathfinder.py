@@ -25,8 +25,8 @@ class Data(NamedTuple):
 
 def pathfinder(
     *,
-    images: PositiveInt = 2048,
-    held_out: PositiveInt = 512,
+    images: PositiveInt = 1024,
+    held_out: PositiveInt = 256,
     size: PositiveInt = 32,
     contour: PositiveInt = 14,
     distractors: NonNegativeInt = 5,
@@ -69,7 +69,9 @@ def pathfinder(
     require(contour >= 2 * TWINS, "contour", contour, f"at least {2 * TWINS}: either end of a path has {TWINS} dashes")
     dashes = 2 * contour + distractors * distractor_length
     least = _least_size(dashes, contour)
-    require(size >= least, "size", size, f"at least {least}: {dashes} dashes that keep clear of each other need the room")
+    require(
+        size >= least, "size", size, f"at least {least}: {dashes} dashes that keep clear of each other need the room"
+    )
     knobs = (size, contour, distractors, distractor_length, continuity)
     data, fixed = _load(seed, images, held_out, *knobs)
     return Task(
@@ -81,8 +83,7 @@ def pathfinder(
         per="sequence",
         solved_at=0.95,
         causal=False,
-        sample=partial(_sample, difficulty=contour),
-        data=data,
+        sample=partial(_sample, data=data, difficulty=contour),
         fixed=fixed,
         shortcuts=_shortcuts(data),
         classes=("apart", "joined"),
@@ -140,7 +141,7 @@ def _example(image: Array, joined: Array, distance: Array, /, *, difficulty: int
     )
 
 
-def _sample(rng: Array, data: Data, /, *, difficulty: int) -> Example:
+def _sample(rng: Array, /, *, data: Data, difficulty: int) -> Example:
     index = integers_below(jax.random.bits(rng, (), jnp.uint32), data.joined.shape[0])
     return _example(*(leaf[index] for leaf in data), difficulty=difficulty)
 

@@ -54,7 +54,7 @@ class Paths(NamedTuple):
 def turn_table(continuity: float) -> np.ndarray:
     """The cumulative probabilities of turns by −90 … 90 degrees.
 
-      p(δ) ∝ cos²(continuity·δ), and 0 where continuity·|δ| is a quarter turn or more
+    p(δ) ∝ cos²(continuity·δ), and 0 where continuity·|δ| is a quarter turn or more
     """
     angles = [math.radians(degree) * continuity for degree in range(-90, 91)]
     weights = [round(math.cos(angle) ** 2, 6) if abs(angle) < math.pi / 2 else 0.0 for angle in angles]
