@@ -1,4 +1,4 @@
-"""Pathfinder solved from the picture alone."""
+"""Pathfinder solved from the picture, and from the dashes; distances between dashes."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 
 STEP = 0.25  # of the fine grid
 SLACK = STEP * math.sqrt(0.5) + 1 / 255  # how far the next point of the fine grid may be, and rounded ink
-REACH = 2.4  # between what the grid shows of two neighbours, whose centre lines are at most 2.2 apart
+REACH = 2.1  # between what the grid shows of two neighbours, whose centre lines are at most 2 apart
 
 
 def joined(image: np.ndarray) -> bool:
@@ -17,9 +17,8 @@ def joined(image: np.ndarray) -> bool:
     """
     points = centre_lines(image)
     dots = dotted(image, points)
-    seen = np.zeros(len(points), bool)
-    front = points[:1] if not dots.any() else points[np.flatnonzero(dots)[:1]]
-    seen[np.flatnonzero(dots)[0]] = True
+    seen = np.arange(len(points)) == np.flatnonzero(dots)[0]
+    front = points[seen]
     while len(front):
         away = np.square(front[:, None] - points[None, ~seen]).sum(axis=2).min(axis=0)
         new = np.flatnonzero(~seen)[away <= REACH**2]
@@ -49,3 +48,23 @@ def dotted(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     blocks = dark[:-1, :-1] & dark[1:, :-1] & dark[:-1, 1:] & dark[1:, 1:]
     corners = np.argwhere(blocks) + 1.0
     return (np.abs(points[:, None] - corners[None]).max(axis=2) <= STEP / 2).any(axis=1)
+
+
+def joined_by_distance(dashes: np.ndarray, dots: np.ndarray, reach: float) -> bool:
+    """Whether one can walk from dot to dot along dashes [M,2,2], by hops from end to end no longer than `reach`."""
+    hop = np.sqrt(np.square(dashes[:, None, :, None] - dashes[None, :, None, :]).sum(axis=-1)).min(axis=(2, 3)) <= reach
+    at = [np.square(dashes - dot).sum(axis=-1).min(axis=1).argmin() for dot in dots]
+    seen = np.arange(len(dashes)) == at[0]
+    while not (seen == (hop[seen].any(axis=0))).all():
+        seen = hop[seen].any(axis=0)
+    return bool(seen[at[1]])
+
+
+def nearest(dashes: np.ndarray) -> np.ndarray:
+    """[M,M]: the distances between the centre lines [M,2,2], which do not cross: one end of two is always nearest."""
+    start, along = dashes[:, 0].astype(float), (dashes[:, 1] - dashes[:, 0]).astype(float)
+    ends = dashes.astype(float)[:, None]  # [M,1,2,2]
+    offset = ends - start[None, :, None]
+    share = np.clip((offset * along[None, :, None]).sum(axis=-1) / np.square(along).sum(axis=-1)[None, :, None], 0, 1)
+    away = np.sqrt(np.square(offset - share[..., None] * along[None, :, None]).sum(axis=-1)).min(axis=2)
+    return np.minimum(away, away.T)
