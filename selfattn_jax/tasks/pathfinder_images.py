@@ -1,9 +1,6 @@
 """Pictures of dashed paths and two dots, by number: picture i of a seed is always the same."""
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,13 +37,13 @@ def pathfinder_images(seed: int, first: int, count: int, *, size: int, **knobs: 
 
     Args:
       seed: of all the pictures.  first, count: which of them.
-      size: the side of a picture.  knobs: contour, distractors, distractor_length and continuity, as `draw_paths` takes them.
+      size: the side of a picture.
+      knobs: contour, distractors, distractor_length and continuity, as `draw_paths` takes them.
     Returns: N = count pictures.
     Raises: RuntimeError when there is no room for such paths.
     """
     blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        drawn = list(threads.map(partial(_draw_block, seed, size=size, **knobs), blocks))
+    drawn = [_draw_block(seed, block, size=size, **knobs) for block in blocks]
     start = first - BLOCK * blocks.start
     return Pictures(*(np.concatenate(leaves)[start : start + count] for leaves in zip(*drawn, strict=True)))
 

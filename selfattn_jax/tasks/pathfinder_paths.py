@@ -1,13 +1,13 @@
 """Dashed paths that keep clear of each other, many pictures at once: the geometry of pathfinder.
 
 A path is a chain of dashes. Two neighbours meet at a joint in the middle of the gap between them, where the path turns;
-dashes that are no neighbours are everywhere farther from each other than neighbours are. So what belongs together can be
+dashes that are no neighbours are everywhere farther from each other than neighbours are. What belongs together can be
 told from distances alone.
 
-The two long paths of a picture are made as twins: one grows freely from its near end, and the other begins as the mirror
-image of its far end, mirrored in the line of the near end's dash, then grows by itself. Seen from the near end, the far
-end and its twin lie as far away and at the same angle, and their dashes lean towards the near end alike. So a picture is
-as good for one answer as for the other, whichever of the two gets the second dot.
+The two long paths of a picture are made as twins. One grows freely from its near end; the other begins as the mirror
+image of its far end, mirrored in the line of the near end's dash, and then grows by itself. Seen from the near end, the
+far end and its twin lie as far away and at the same angle, and their dashes lean towards the near end alike. So a picture
+is as good for one answer as for the other, whichever of the two gets the second dot.
 
 Headings are whole degrees of a table, and nothing but sums, products and comparisons follows: the same numbers on any
 machine.
@@ -40,7 +40,7 @@ COMPASS = np.array([[round(math.sin(angle), 6), round(math.cos(angle), 6)] for a
 
 
 class Paths(NamedTuple):
-    """Centre lines of dashes in the order of their paths, in pixels, as (row, column); the first pixel's centre is (½, ½).
+    """Centre lines of dashes, in pixels, as (row, column); the first pixel's centre is (½, ½).
 
     long: [N,2,L,2,2] float32: two paths, their L dashes, the two ends of each. Path 0 runs from the near end to the far
       end, path 1 begins at the twin of the far end.

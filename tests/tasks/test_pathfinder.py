@@ -35,7 +35,7 @@ def all_dashes(pictures: Pictures) -> np.ndarray:
 
 def test_dashes_alone_tell_who_is_joined(pictures: Pictures) -> None:
     """A solver that knows where dashes and dots are, but not to which path a dash belongs."""
-    shuffled = np.random.default_rng(0).permuted(all_dashes(pictures), axis=1)
+    shuffled = np.random.default_rng(0).permutation(all_dashes(pictures), axis=1)
     found = [joined_by_distance(*scene, reach=GAP + 0.01) for scene in zip(shuffled, pictures.dots, strict=True)]
     np.testing.assert_array_equal(found, pictures.joined)
 
