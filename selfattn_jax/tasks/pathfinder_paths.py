@@ -6,7 +6,7 @@ told from distances alone.
 
 The two long paths of a picture are made as twins. One grows freely from its near end; the other begins as the mirror
 image of its far end, mirrored in the line of the near end's dash, and then grows by itself. Seen from the near end, the
-far end and its twin lie as far away and at the same angle, and their dashes lean towards the near end alike. So a picture
+far end and its twin lie as far away and at the same angle, and their dashes lean towards the near end alike. A picture
 is as good for one answer as for the other, whichever of the two gets the second dot.
 
 Headings are whole degrees of a table, and nothing but sums, products and comparisons follows: the same numbers on any
