@@ -53,8 +53,8 @@ def pathfinder(
 
     Shortcuts: `majority` the commoner answer (0.50); the kind that is nearest in the mean by its ink (`ink`, 0.50), by
     the distance of the dots (`dot_distance`, 0.50), by the whole picture (`nearest_mean`, 0.52; 0.57 in small pictures,
-    since paths shun the border). Linear fits to 6,000 pictures of what is near the dots, and nearest neighbours by where
-    the dots are, came to 0.61.
+    since paths shun the border). Fits to 6,000 pictures, linear ones to what is near the dots and nearest neighbours by
+    where the dots are, came to 0.61.
 
     Args:
         images: pictures to train with.  held_out: for validation, and as many for the test.
