@@ -1,7 +1,8 @@
 """Pathfinder: does a dashed path join the two dots of a picture?"""
 
+from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 
 from selfattn_jax.shapes import Array, AtLeastOne, NonNegativeInt, PositiveInt
 from selfattn_jax.tasks.pathfinder_images import Pictures, pathfinder_images
-from selfattn_jax.tasks.pathfinder_paths import CLEAR, PITCH, TWINS
+from selfattn_jax.tasks.pathfinder_paths import CLEAR, PITCH, TWINS, Knobs
 from selfattn_jax.tasks.task import Example, Task, integers_below, require
 
 FULL = 0.45  # the share of a picture that paths and the room around them may take; at more it takes too long to find
@@ -71,8 +72,16 @@ def pathfinder(
     dashes = 2 * contour + distractors * distractor_length
     least = _least_size(dashes, contour)
     require(size >= least, "size", size, f"at least {least}, to have room for {dashes} dashes that keep clear")
-    knobs = (size, contour, distractors, distractor_length, continuity)
-    data, fixed = _load(seed, images, held_out, *knobs)
+    data, fixed = _load(
+        seed,
+        images,
+        held_out,
+        size=size,
+        contour=contour,
+        distractors=distractors,
+        distractor_length=distractor_length,
+        continuity=continuity,
+    )
     return Task(
         name="pathfinder",
         version=1,
@@ -95,30 +104,12 @@ def _least_size(dashes: int, contour: int) -> int:
 
 
 @cache
-def _load(
-    seed: int,
-    images: int,
-    held_out: int,
-    size: int,
-    contour: int,
-    distractors: int,
-    distractor_length: int,
-    continuity: float,
-) -> tuple[Data, dict[str, Example]]:
+def _load(seed: int, images: int, held_out: int, **knobs: Unpack[Knobs]) -> tuple[Data, dict[str, Example]]:
     """What trains, and what validates and tests: pictures of three ranges of numbers."""
-    pictures = pathfinder_images(
-        seed,
-        0,
-        2 * held_out + images,
-        size=size,
-        contour=contour,
-        distractors=distractors,
-        distractor_length=distractor_length,
-        continuity=continuity,
-    )
+    pictures = pathfinder_images(seed, 0, 2 * held_out + images, **knobs)
     parts = (slice(0, held_out), slice(held_out, 2 * held_out), slice(2 * held_out, None))
     validation, test, train = (_on_device(Pictures(*(leaf[part] for leaf in pictures))) for part in parts)
-    examples = jax.jit(jax.vmap(partial(_example, difficulty=contour)))
+    examples = jax.jit(jax.vmap(partial(_example, difficulty=knobs["contour"])))
     return train, {"validation": examples(*validation), "test": examples(*test)}
 
 
@@ -163,7 +154,7 @@ def _always(rng: Array, inputs: Array, /, *, answer: int) -> Array:
     return jnp.full((), answer, jnp.int32)
 
 
-def _nearest(rng: Array, inputs: Array, /, *, feature: partial[Array], means: Array) -> Array:
+def _nearest(rng: Array, inputs: Array, /, *, feature: Callable[[Array], Array], means: Array) -> Array:
     del rng
     return jnp.argmin(jnp.square(means - feature(inputs)[None]).sum(axis=1)).astype(jnp.int32)
 

@@ -1,12 +1,12 @@
 """Pictures of dashed paths and two dots, by number: picture i of a seed is always the same."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 from numpy.random import Generator
 
-from selfattn_jax.tasks.pathfinder_paths import DOT, LINE, Paths, draw_paths
+from selfattn_jax.tasks.pathfinder_paths import DOT, LINE, Knobs, Paths, draw_paths
 
 BLOCK = 512  # pictures drawn together, from one generator: half of them have joined dots
 LEAST_TRIES = 64
@@ -29,7 +29,7 @@ class Pictures(NamedTuple):
     short: np.ndarray
 
 
-def pathfinder_images(seed: int, first: int, count: int, *, size: int, **knobs: float) -> Pictures:
+def pathfinder_images(seed: int, first: int, count: int, **knobs: Unpack[Knobs]) -> Pictures:
     """Pictures first … first + count − 1 of a seed.
 
     Blocks of 512 pictures are drawn from generators of their own, so pictures do not depend on which others are asked
@@ -37,31 +37,30 @@ def pathfinder_images(seed: int, first: int, count: int, *, size: int, **knobs: 
 
     Args:
       seed: of all the pictures.  first, count: which of them.
-      size: the side of a picture.
-      knobs: contour, distractors, distractor_length and continuity, as `draw_paths` takes them.
+      knobs: what is drawn.
     Returns: N = count pictures.
     Raises: RuntimeError when there is no room for such paths.
     """
     blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
-    drawn = [_draw_block(seed, block, size=size, **knobs) for block in blocks]
+    drawn = [_draw_block(seed, block, **knobs) for block in blocks]
     start = first - BLOCK * blocks.start
     return Pictures(*(np.concatenate(leaves)[start : start + count] for leaves in zip(*drawn, strict=True)))
 
 
-def _draw_block(seed: int, block: int, *, size: int, **knobs: float) -> Pictures:
+def _draw_block(seed: int, block: int, **knobs: Unpack[Knobs]) -> Pictures:
     rng = np.random.default_rng([seed, block])
-    long, short = _enough_paths(rng, size=size, **knobs)
+    long, short = _enough_paths(rng, **knobs)
     joined = rng.permutation(np.arange(BLOCK) % 2).astype(np.int32)
     # The near end always has a dot; the other is at the far end of the same path, or at its twin.
     second = np.where(joined[:, None] == 1, long[:, 0, -1, 1], long[:, 1, 0, 0])
     dots = np.stack([long[:, 0, 0, 0], second], axis=1)
-    index = np.floor(dots[:, :, 0]) * size + np.floor(dots[:, :, 1])
+    index = np.floor(dots[:, :, 0]) * knobs["size"] + np.floor(dots[:, :, 1])
     dots = np.take_along_axis(dots, np.argsort(index, axis=1)[:, :, None], axis=1)
     dashes = np.concatenate([path.reshape(BLOCK, -1, 2, 2) for path in (long, short)], axis=1)
-    return Pictures(rasterise(dashes, dots, size), joined, dots, long, short)
+    return Pictures(rasterise(dashes, dots, knobs["size"]), joined, dots, long, short)
 
 
-def _enough_paths(rng: Generator, **knobs: float) -> Paths:
+def _enough_paths(rng: Generator, **knobs: Unpack[Knobs]) -> Paths:
     """The paths of one block."""
     found: list[Paths] = []
     missing = BLOCK

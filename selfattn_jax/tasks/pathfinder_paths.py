@@ -14,7 +14,7 @@ machine.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 from numpy.random import Generator
@@ -51,6 +51,22 @@ class Paths(NamedTuple):
     short: np.ndarray
 
 
+class Knobs(TypedDict):
+    """What is drawn.
+
+    size: the side of a picture, in pixels.
+    contour: L, dashes of a long path.
+    distractors: short paths.  distractor_length: S, dashes of each.
+    continuity: how smooth paths are: they turn by less than 90° / continuity.
+    """
+
+    size: int
+    contour: int
+    distractors: int
+    distractor_length: int
+    continuity: float
+
+
 def turn_table(continuity: float) -> np.ndarray:
     """The cumulative probabilities of turns by −90 … 90 degrees.
 
@@ -62,19 +78,14 @@ def turn_table(continuity: float) -> np.ndarray:
     return total / total[-1]
 
 
-def draw_paths(
-    rng: Generator, tries: int, *, size: int, contour: int, distractors: int, distractor_length: int, continuity: float
-) -> Paths:
+def draw_paths(rng: Generator, tries: int, **knobs: Unpack[Knobs]) -> Paths:
     """Tries to draw pictures, and returns those in which everything found its place.
 
     Args:
-      rng: where the numbers come from.  tries: pictures begun.
-      size: the side of a picture.  contour: L, dashes of a long path.
-      distractors: short paths.  distractor_length: S, dashes of each.
-      continuity: how smooth paths are: they turn by up to 90° / continuity.
+      rng: where the numbers come from.  tries: pictures begun.  knobs: what is drawn.
     Returns: the paths of N ≤ tries pictures.
     """
-    table = turn_table(continuity)
+    size, contour, table = knobs["size"], knobs["contour"], turn_table(knobs["continuity"])
     first, heading = _anywhere(rng, (tries, 1), size)
     nothing = np.empty((tries, 0, 2), np.float32)
     path, headings, done = _grow(rng, first, heading, nothing, nothing, contour, table, size)
@@ -86,7 +97,7 @@ def draw_paths(
     dots = np.stack([path[:, 0, 0], path[:, -1, 1]], axis=1)
     other, _, done = _grow(rng, twin, heading, _points(path), dots, contour, table, size)
     long = np.stack([path[done], other[done]], axis=1)
-    return _add_distractors(rng, long, size, distractors, distractor_length, table)
+    return _add_distractors(rng, long, size, knobs["distractors"], knobs["distractor_length"], table)
 
 
 def _twin(path: np.ndarray, headings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +228,7 @@ def _points(dashes: np.ndarray) -> np.ndarray:
 
 
 def _inside(dashes: np.ndarray, size: int) -> np.ndarray:
-    return ((dashes >= BORDER) & (dashes <= size - BORDER)).all(axis=(-1, -2))
+    return np.asarray(((dashes >= BORDER) & (dashes <= size - BORDER)).all(axis=(-1, -2)))
 
 
 def _clear(points: np.ndarray, obstacles: np.ndarray, least: float) -> np.ndarray:

@@ -5,13 +5,13 @@ import pytest
 
 from selfattn_jax.tasks import Task, evaluation_set, identity_hash, pathfinder, shortcut_scores
 from selfattn_jax.tasks.pathfinder_images import BLOCK, Pictures, pathfinder_images, rasterise
-from selfattn_jax.tasks.pathfinder_paths import BORDER, CLEAR, CORE, DOT, LINE, PITCH
+from selfattn_jax.tasks.pathfinder_paths import BORDER, CLEAR, CORE, DOT, LINE, PITCH, Knobs
 from tests.tasks.checks import build
 from tests.tasks.solvers_pathfinder import joined, joined_by_distance, nearest
 
-LRA = {"size": 32, "contour": 14, "distractors": 5, "distractor_length": 4, "continuity": 1.0}
-SMALL = {"size": 20, "contour": 6, "distractors": 2, "distractor_length": 2, "continuity": 1.0}
-LARGE = {"size": 48, "contour": 17, "distractors": 8, "distractor_length": 5, "continuity": 1.5}
+LRA: Knobs = {"size": 32, "contour": 14, "distractors": 5, "distractor_length": 4, "continuity": 1.0}
+SMALL: Knobs = {"size": 20, "contour": 6, "distractors": 2, "distractor_length": 2, "continuity": 1.0}
+LARGE: Knobs = {"size": 48, "contour": 17, "distractors": 8, "distractor_length": 5, "continuity": 1.5}
 GAP = PITCH - CORE
 
 
