@@ -56,8 +56,8 @@ def pathfinder(
 
     Shortcuts: `majority` the commoner answer (0.50); the kind that is nearest in the mean by its ink (`ink`, 0.50), by
     the distance of the dots (`dot_distance`, 0.50), by the whole picture (`nearest_mean`, 0.52; 0.57 in the
-    pictures of configs/pathfinder/small.yaml). Fits to 6,000 pictures, linear ones to what is near the dots and nearest neighbours by
-    where the dots are, came to 0.61.
+    pictures of configs/pathfinder/small.yaml). Fits to 6,000 pictures, linear ones to what is near the dots and nearest
+    neighbours by where the dots are, came to 0.61.
 
     Args:
         images: pictures to train with.  held_out: for validation, and as many for the test.
