@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import convergence
+import pathfinder
 
 from selfattn_jax import catalogue
 
@@ -43,6 +44,11 @@ def draw_convergence(app: object) -> None:
     convergence.draw(Path(__file__).parent / "convergence.png")
 
 
+def draw_pathfinder(app: object) -> None:
+    """Draws pathfinder.png."""
+    pathfinder.draw(Path(__file__).parent / "pathfinder.png")
+
+
 def row(cells: Iterable[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -67,4 +73,5 @@ def setup(app: object) -> None:
     """Sphinx calls this."""
     app.connect("builder-inited", write_catalogue)
     app.connect("builder-inited", draw_convergence)
+    app.connect("builder-inited", draw_pathfinder)
     app.connect("autodoc-process-docstring", equations_as_written, priority=100)  # before the sections are read

@@ -672,6 +672,7 @@ entries: tuple[Entry, ...] = (
     Entry("tasks", tasks.binary_addition, paper="arXiv:2207.02098", cost="T"),
     Entry("tasks", tasks.listops, paper="arXiv:1804.06028", cost="T"),
     Entry("tasks", tasks.listops_files, paper="arXiv:2011.04006", cost="T", example={"folder": "lra/listops"}),
+    Entry("tasks", tasks.pathfinder, paper="arXiv:1805.08315", cost="T"),
     Entry("tasks", tasks.digits, paper="Alpaydin & Kaynak 1998", cost="T"),
 )
 

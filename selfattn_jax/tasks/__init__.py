@@ -13,6 +13,7 @@ from selfattn_jax.tasks.listops import listops, listops_files
 from selfattn_jax.tasks.mad import fuzzy_recall, noisy_recall, recall
 from selfattn_jax.tasks.memory import compression, memorization
 from selfattn_jax.tasks.multi_query import multi_query_recall
+from selfattn_jax.tasks.pathfinder import pathfinder
 from selfattn_jax.tasks.sorting import bucket_sort, histogram, most_frequent, sort
 from selfattn_jax.tasks.task import (
     STREAMS,
@@ -69,6 +70,7 @@ __all__ = [
     "noisy_recall",
     "odds_first",
     "parity",
+    "pathfinder",
     "points",
     "predict",
     "recall",

@@ -323,6 +323,8 @@ def knob_values(annotation: Any) -> st.SearchStrategy:
         return st.integers((low or 0) + above, 1000)
     if annotation is bool:
         return st.booleans()
+    if annotation is str:
+        return st.text("aé0 ./:#-'\"", max_size=8)
     assert annotation is float, annotation
     return st.floats(-1e6 if low is None else low, high, exclude_min=above, exclude_max=below)
 

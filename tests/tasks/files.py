@@ -6,6 +6,7 @@ from typing import Any
 # Knobs that make little data.
 SMALL: dict[str, dict[str, Any]] = {
     "listops": {"shortest": 5, "longest": 20, "depth": 3, "arguments": 3, "training": 64, "held_out": 16},
+    "pathfinder": {"images": 64, "held_out": 16, "size": 20, "contour": 6, "distractors": 2, "distractor_length": 2},
 }
 LISTOPS_LINES = [
     "( ( ( [MAX 2 ) 9 ) ] )\t9",

@@ -60,6 +60,7 @@ GOLDEN = {
     "modular_arithmetic": "531a8280582e7c2b",
     "stack_manipulation": "6c4d14639899607f",
     "binary_addition": "1f7b60874a64e876",
+    "pathfinder": "e261bf7c35fc2bb3",
     "digits": "9a9358eb3671e59b",
 }
 
