@@ -30,6 +30,7 @@ from selfattn_jax.tasks.task import (
     shortcut_scores,
     stream_key,
 )
+from selfattn_jax.tasks.text import text, text_classification
 
 __all__ = [
     "STREAMS",
@@ -82,4 +83,6 @@ __all__ = [
     "sort",
     "stack_manipulation",
     "stream_key",
+    "text",
+    "text_classification",
 ]

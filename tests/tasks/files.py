@@ -1,5 +1,6 @@
 """Tasks that read files or make much data: what the tests that meet every task hand them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,30 @@ def write_listops_files(folder: Path) -> Path:
     return folder
 
 
+def write_text(folder: Path) -> Path:
+    """2,000 bytes in which `ab` comes twice as often as `ac`, and once each a byte above 127 and an end of a line."""
+    path = folder / "book.txt"
+    path.write_bytes(("ababac" * 333 + "é").encode() + b"\n" * (2000 - 6 * 333 - 2))
+    return path
+
+
+def write_documents(path: Path, count: int = 60) -> Path:
+    """Documents number by number: the even ones are `low` and hold an x, the odd ones `high` and hold a y."""
+    rows = [{"text": f"{number} {'xy'[number % 2]}", "label": ("low", "high")[number % 2]} for number in range(count)]
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(row) for row in rows]
+    else:
+        lines = ["text,label", *(f'"{row["text"]}",{row["label"]}' for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def knobs_of(name: str, folder: Path) -> dict[str, Any]:
     """Knobs with which a task of the catalogue reads a file of the tests or makes little; none for the others."""
     if name == "listops_files":
         return {"folder": str(write_listops_files(folder)), "longest": 16}
+    if name == "text":
+        return {"file": str(write_text(folder)), "length": 16, "held_out": 4}
+    if name == "text_classification":
+        return {"file": str(write_documents(folder / "documents.jsonl")), "length": 16}
     return SMALL.get(name, {})
