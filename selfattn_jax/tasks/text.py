@@ -123,12 +123,8 @@ def text_classification(
         data=lambda: arrays("train"),
         fixed=lambda: {name: examples(name) for name in ("validation", "test")},
         shortcuts={
-            "majority": lambda rng, inputs: jnp.asarray(
-                np.bincount(documents.labels[parts["train"]]).argmax(), jnp.int32
-            ),
-            "bytes": partial(
-                _naive_bayes, fit=cache(lambda: _byte_rates(data(parts["train"]), len(documents.classes)))
-            ),
+            "majority": lambda rng, inputs: jnp.asarray(np.bincount(documents.labels[train]).argmax(), jnp.int32),
+            "bytes": partial(_naive_bayes, fit=cache(lambda: _byte_rates(data(train), len(documents.classes)))),
         },
         padded=True,
         alphabet=("·", *BYTES),
