@@ -322,6 +322,7 @@ def draw(
         from selfattn_jax.reports.examples import example_lines
         from selfattn_jax.reports.formats import score
         from selfattn_jax.tasks import evaluation_set, shortcut_scores
+        from selfattn_jax.tasks.host_cache import told
 
         knobs = [f"task.{override}" for override in overrides or []]
         if Path(task).suffix in (".yaml", ".yml"):
@@ -331,13 +332,15 @@ def draw(
             config = validate(document, Config)
         with located(document):
             made = make_task(config)
-        examples = evaluation_set(made, "train", count, seed)
+        with console.status("") as status, told(lambda *said: status.update("making {}, {:,} of {:,}".format(*said))):
+            examples = evaluation_set(made, "train", count, seed)
         for index in range(count):
             one = jax.tree.map(lambda leaf, index=index: leaf[index], examples)
             typer.echo("\n".join(example_lines(made, one, console.width)) + "\n")
-        found = shortcut_scores(made, evaluation_set(made, "test", 1000, seed), seed)
+        test = evaluation_set(made, "test", 1000, seed)
+        found = shortcut_scores(made, test, seed)
         said = ", ".join(f"{name} {score(value, made.metric)}" for name, value in found.items())
-        typer.echo(f"shortcuts on 1,000 test examples: {said}" if said else "no shortcuts")
+        typer.echo(f"shortcuts on {len(test.targets):,} test examples: {said}" if said else "no shortcuts")
 
 
 @app.command()
