@@ -17,6 +17,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # What tasks make on the host is made for the tests alone; workers and the processes that tests start share it.
-if "SELFATTN_CACHE" not in os.environ:
-    os.environ["SELFATTN_CACHE"] = tempfile.mkdtemp(prefix="selfattn-tests-")
-    atexit.register(shutil.rmtree, os.environ["SELFATTN_CACHE"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="selfattn-tests-")
+    os.environ.pop("SELFATTN_CACHE", None)
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)

@@ -100,12 +100,14 @@ class Task:
     @cached_property
     def arrays(self) -> Any:
         """The data, made if they are not there yet."""
-        return self.data() if callable(self.data) else self.data
+        with jax.ensure_compile_time_eval():  # a program that is being traced may be the first to ask
+            return self.data() if callable(self.data) else self.data
 
     @cached_property
     def splits(self) -> Mapping[str, Example]:
         """The fixed splits, made if they are not there yet; empty where all streams are drawn."""
-        return (self.fixed() if callable(self.fixed) else self.fixed) or {}
+        with jax.ensure_compile_time_eval():
+            return (self.fixed() if callable(self.fixed) else self.fixed) or {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:

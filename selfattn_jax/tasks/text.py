@@ -215,8 +215,7 @@ def _padded(documents: Documents, length: int, chosen: np.ndarray) -> dict[str, 
 
 
 def _on_device(arrays: Mapping[str, np.ndarray]) -> dict[str, Array]:
-    with jax.ensure_compile_time_eval():
-        return {name: jnp.asarray(array) for name, array in arrays.items()}
+    return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
 def _document(arrays: Mapping[str, Array]) -> Example:

@@ -20,7 +20,7 @@ every_task = every(lambda entry: entry.kind == "tasks")
 @functools.cache
 def made(entry) -> Task:
     """The task as a config without knobs makes it, or with those that let it read a file or make little."""
-    knobs = knobs_of(entry.name, Path(tempfile.mkdtemp(dir=os.environ["SELFATTN_CACHE"])))
+    knobs = knobs_of(entry.name, Path(tempfile.mkdtemp(dir=os.environ["XDG_CACHE_HOME"])))
     return build.make("task", read_config(entry, knobs), {})
 
 
