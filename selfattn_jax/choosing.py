@@ -36,7 +36,7 @@ TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one l
 # The tiles that are weighed on a CPU, and what each costs beside its pairs: the threads of a CPU meet after every
 # product, and what belongs to a tile is copied. Small ones visit fewer pairs around a mask's edge.
 SHAPES = (Block.square(blockwise.BLOCK), Block.square(1024), Block(1024, 2048, 1024), Block(256, 512, 256))
-STEP = 2**16  # in pairs
+STEP = 2**15  # in pairs
 
 
 class Plan(NamedTuple):
