@@ -374,6 +374,9 @@ def map_letter(function: Callable, letter: str, in_axes: tuple, *, at_once: int 
                     found[at] = Lead(part, whole.letters.replace(letter, "")) if is_lead(whole) else part
             return function(structure.unflatten(found[: len(knobs)]), *found[len(knobs) :])
 
+        if moving[0].shape[0] == 1:
+            # A slice under `vmap` is a gather, whose bounds are checked and whose window is copied once more.
+            return jax.tree.map(lambda array: array[None], one([array[0] for array in moving]))
         if at_once is None or at_once >= moving[0].shape[0]:
             return jax.vmap(one)(moving)
         return jax.lax.map(one, moving, batch_size=None if at_once == 1 else at_once)

@@ -32,11 +32,11 @@ FEW_PAIRS = 2**16  # T · S of one head, below which dense wins on a CPU whateve
 FEW_IN_ALL = 2**18  # B · H · T · S, likewise
 MANY_IN_ALL = 2**28  # B · H · T · S, a gibibyte of float32: what a dense form holds several times over
 TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one large tile
-LARGE_BLOCK = 1024  # of one head, where no tile can be left out; queries and keys from which other tiles are weighed
 
-# What a pair costs on a CPU in the tiles that a mask may empty, in those of `blockwise.BLOCK` = 1. Smaller ones visit
-# fewer pairs around a mask's edge, but every step of the loop has costs of its own.
-COSTS = {Block(256, 512, 256): 1.15}
+# The tiles that are weighed on a CPU, and what each costs beside its pairs: the threads of a CPU meet after every
+# product, and what belongs to a tile is copied. Small ones visit fewer pairs around a mask's edge.
+SHAPES = (Block.square(blockwise.BLOCK), Block.square(1024), Block(1024, 2048, 1024), Block(256, 512, 256))
+STEP = 2**15  # in pairs
 
 
 class Plan(NamedTuple):
@@ -158,15 +158,22 @@ def _plan(
 
 
 def _block(mask: Mask | None, queries: int, keys: int, *, default: bool) -> Block:
-    """The cheapest tiles on a CPU: of those that a mask may empty, the ones that together hold the fewest pairs."""
-    usual = Block.square(blockwise.BLOCK)
-    if min(queries, keys) < LARGE_BLOCK:
-        return usual
-    if mask is None:
-        return Block.square(LARGE_BLOCK)
+    """The cheapest tiles on a CPU, by the pairs that they hold together and by how many they are."""
 
-    def cost(block: Block) -> float:
-        tiles = visited(mask, queries, keys, block, default=default)
-        return len(tiles) * block.rows * block.columns * COSTS.get(block, 1)
+    def cost(block: Block) -> int:
+        rows, columns, _ = block
+        return len(visited(mask, queries, keys, block, default=default)) * (rows * columns + STEP)
 
-    return min((usual, *COSTS), key=cost)
+    return min((_evened(block, queries, keys) for block in SHAPES), key=cost)
+
+
+def _evened(block: Block, queries: int, keys: int) -> Block:
+    """A block that as many rows of tiles, and as many units of keys, fill as evenly as they can."""
+    unit = _even_part(keys, block.unit)
+    return Block(_even_part(queries, block.rows), block.columns // block.unit * unit, unit).within(queries, keys)
+
+
+def _even_part(size: int, most: int) -> int:
+    """The largest of the fewest parts of at most `most` that hold all; a multiple of 16 where there are several."""
+    count = max(-(-size // most), 1)
+    return max(size, 1) if count == 1 else -(-size // (16 * count)) * 16

@@ -10,7 +10,7 @@ import selfattn_jax as sa
 from selfattn_jax import choosing
 from selfattn_jax.attention import lift
 from selfattn_jax.choosing import explanations
-from selfattn_jax.functional.tiles import Block
+from selfattn_jax.functional.tiles import Block, visited
 
 
 def shaped(batch, length, heads, width=8):
@@ -56,10 +56,17 @@ def test_what_is_asked_for_is_taken():
 
 
 def test_tiles_are_large_where_none_can_be_left_out():
-    large, usual = Block.square(1024), Block.square(512)
+    large, usual = Block(1024, 2048, 1024), Block.square(512)
     assert chosen(1, 2048, 4).plan == choosing.Plan("blockwise", large, 1)
     assert chosen(1, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", usual, None)
     assert chosen(4, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", usual, 4)
+
+
+@pytest.mark.parametrize("length", [600, 768, 1000, 1025, 1100, 1536, 3000])
+def test_tiles_hold_little_more_than_the_pairs_of_any_length(length):
+    block = chosen(1, length, 4).plan.block
+    tiles = visited(None, length, length, block, default=True)
+    assert len(tiles) * block.rows * block.columns <= 1.1 * length**2
 
 
 def test_tiles_fit_a_window_where_its_positions_are_known():
@@ -68,13 +75,14 @@ def test_tiles_fit_a_window_where_its_positions_are_known():
     assert str(chosen(1, 2048, 4, mask=window, lengths=np.int32([900])).plan) == "blockwise (tiles of 256 × 512)"
     wide = sa.masks.causal & sa.bind(sa.masks.window, left=1024)
     unknown = {"mask": window, "query_positions": np.arange(2048, dtype=np.int32)}
-    for settings in ({"mask": wide}, unknown, {"lengths": np.int32([900])}):
-        assert str(chosen(1, 2048, 4, **settings).plan) == "blockwise (tiles of 512)"
+    assert str(chosen(1, 2048, 4, mask=wide).plan) == "blockwise (tiles of 512)"
+    for settings in unknown, {"lengths": np.int32([900])}:
+        assert str(chosen(1, 2048, 4, **settings).plan) == "blockwise (tiles of 1024 × 2048, 1 head at once)"
 
 
 def test_an_explanation_prints_as_lines():
     assert str(chosen(1, 2048, 4)) == (
-        "blockwise (tiles of 1024, 1 head at once)\n"
+        "blockwise (tiles of 1024 × 2048, 1 head at once)\n"
         "  blockwise: 4 × [2048,2048] pairs are many: tiles need memory O(T)\n"
         "  dense: would hold all pairs"
     )

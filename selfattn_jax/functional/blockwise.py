@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from selfattn_jax.functional.attend import Composition, Inspection, checked_positions, prepare
 from selfattn_jax.functional.normalizers import streaming
 from selfattn_jax.functional.reverse import reverse_only
-from selfattn_jax.functional.tiles import Block, Fixed, Floats, Tile, Tiles, as_block, turned_back
+from selfattn_jax.functional.tiles import Block, Fixed, Floats, Tile, Tiles, as_block
 from selfattn_jax.shapes import Array, accumulation_dtype
 
 BLOCK = 512  # queries, and keys, of a tile
@@ -111,15 +111,12 @@ def _attend(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array]:
 def _forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array, Array]:
     """Output, log-normaliser and the largest exponent of every query."""
     scale = tiles.inner_scale(floats.query.shape[-1])
-    scaled, turned_key = floats.query * (scale or 1), tiles.turned(floats.key, "S")
+    scaled = floats.query * (scale or 1)
 
     def step(running: _Running, place: tuple) -> tuple[_Running, None]:
         tile = Tile(tiles, fixed, *place)
         knobs, query, key = tile.knobs(floats.knobs), tile.part(floats.query, "T"), tile.part(floats.key, "S")
-        if scale is None:
-            scores = tile.score(knobs, query, key)
-        else:
-            scores = tile.part(scaled, "T") @ tile.turned_part(turned_key, "S")
+        scores = tile.score(knobs, query, key) if scale is None else tile.part(scaled, "T") @ key.T
         mask = tile.mask(tile.composition(knobs))
         terms = tile.terms(knobs, scores, query, key, mask)
         before = _Running(*(tile.part(array, "T") for array in running))
@@ -159,30 +156,16 @@ def _attend_forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple:
     return (output, logs), (floats, fixed, output, logs, largest)
 
 
-class _Turned(NamedTuple):
-    """Small operands of the backward pass, turned once: a product with a turned large one runs at half the speed."""
-
-    query: Array  # [n,K,t], scaled
-    key: Array  # [m,K,s], s a unit
-    value: Array  # [m,V,s]
-    cotangent: Array  # [n,V,t]
-
-
 def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
     floats, fixed, output, logs, largest = saved
     by_output, by_logs = cotangents
     alive = jnp.isfinite(logs)
     # What every weight of a row loses to the others: ∂xₜₛ = wₜₛ (∂wₜₛ − lossₜ).
-    loss = jnp.sum(by_output * output, axis=-1) - jnp.where(alive, by_logs, 0)
+    # Summed by a product: XLA's reduction of these few columns takes ten times as long on a CPU.
+    loss = (by_output * output) @ jnp.ones(output.shape[-1:], output.dtype) - jnp.where(alive, by_logs, 0)
     finite = jnp.where(alive, logs, 0)
     scale = tiles.inner_scale(floats.query.shape[-1])
     scaled = floats.query * (scale or 1)
-    turned = _Turned(
-        tiles.turned(scaled, "T"),
-        tiles.turned(floats.key, "S"),
-        tiles.turned(floats.value, "S"),
-        tiles.turned(by_output, "T"),
-    )
 
     def step(gradients: Floats, place: tuple) -> tuple[Floats, None]:
         tile = Tile(tiles, fixed, *place)
@@ -191,28 +174,28 @@ def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
         if scale is None:
             scores, pull_score = jax.vjp(tile.score, knobs, query, key)
         else:
-            scores, pull_score = tile.part(scaled, "T") @ tile.turned_part(turned.key, "S"), None
+            scores, pull_score = tile.part(scaled, "T") @ key.T, None
         terms, pull_terms = jax.vjp(
             lambda knobs, scores, query, key: tile.terms(knobs, scores, query, key, mask), knobs, scores, query, key
         )
         weights, pull_weights = _weights(tile, terms, mask, tile.part(finite, "T"))
-        by_knobs, by_weights, by_turned_value = _back_from_output(
-            tile, knobs, weights, tile.part(floats.value, "S"), tile.part(by_output, "T"), turned
+        by_knobs, by_weights, by_value = _back_from_output(
+            tile, knobs, weights, tile.part(floats.value, "S"), tile.part(by_output, "T")
         )
         more_knobs, by_scores, by_query, by_key = pull_terms(pull_weights(by_weights, tile.part(loss, "T")))
         by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
         if pull_score is None:
             # The gradient of the scaled query; the scale waits for the end, where it is one small product.
             by_query = by_scores @ key
-            by_turned_key = tile.turned_part(turned.query, "T") @ by_scores
+            by_key = _by_small(tile.part(scaled, "T"), by_scores)
         else:
             more_knobs, more_query, more_key = pull_score(by_scores)
             by_knobs = jax.tree.map(jnp.add, by_knobs, more_knobs)
-            by_query, by_turned_key = by_query + more_query, (by_key + more_key).T
+            by_query, by_key = by_query + more_query, by_key + more_key
         return Floats(
             tile.added(gradients.query, "T", by_query),
-            tile.added_turned(gradients.key, "S", by_turned_key),
-            tile.added_turned(gradients.value, "S", by_turned_value),
+            tile.added(gradients.key, "S", by_key),
+            tile.added(gradients.value, "S", by_value),
             tuple(
                 tile.added(whole, letters, gradient)
                 for whole, gradient, letters in zip(gradients.knobs, by_knobs, tile.letters, strict=True)
@@ -220,12 +203,9 @@ def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
             gradients.level,
         ), None
 
-    start = jax.tree.map(jnp.zeros_like, floats._replace(key=turned.key, value=turned.value))
-    gradients, _ = jax.lax.scan(step, start, tiles.steps())
+    gradients, _ = jax.lax.scan(step, jax.tree.map(jnp.zeros_like, floats), tiles.steps())
     return gradients._replace(
         query=gradients.query * (scale or 1),
-        key=turned_back(gradients.key),
-        value=turned_back(gradients.value),
         level=_by_level(tiles, floats.level, loss, finite, largest, alive),
     ), None
 
@@ -241,17 +221,22 @@ def _weights(tile: Tile, terms: Array, mask: Array, logs: Array) -> tuple:
 
 
 def _back_from_output(
-    tile: Tile, knobs: tuple, weights: Array, value: Array, by_output: Array, turned: _Turned
+    tile: Tile, knobs: tuple, weights: Array, value: Array, by_output: Array
 ) -> tuple[tuple, Array, Array]:
-    """Cotangents of the knobs, of the weights [t,s], and of the value, turned [V,s]."""
+    """Cotangents of the knobs, of the weights [t,s], and of the value."""
     dropped = tile.dropped(weights)
     if tile.tiles.averages:
-        by_dropped = by_output @ tile.turned_part(turned.value, "S")
-        by_turned_value = tile.turned_part(turned.cotangent, "T") @ dropped
-        return jax.tree.map(jnp.zeros_like, knobs), tile.dropped(by_dropped), by_turned_value
+        by_dropped = by_output @ value.T
+        return jax.tree.map(jnp.zeros_like, knobs), tile.dropped(by_dropped), _by_small(by_output, dropped)
     _, pull = jax.vjp(tile.aggregated, knobs, dropped, value)
     by_knobs, by_dropped, by_value = pull(by_output)
-    return by_knobs, tile.dropped(by_dropped), by_value.T
+    return by_knobs, tile.dropped(by_dropped), by_value
+
+
+def _by_small(small: Array, large: Array) -> Array:
+    """[t,K], [t,s] → largeᵀ small [s,K], as (smallᵀ large)ᵀ: with the large one turned it takes twice as long."""
+    apart = jax.lax.optimization_barrier  # else XLA puts both turns back into the product
+    return apart(apart(small.T) @ large).T
 
 
 def _by_level(tiles: Tiles, level: Array, loss: Array, logs: Array, largest: Array, alive: Array) -> Array:

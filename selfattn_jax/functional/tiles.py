@@ -157,14 +157,6 @@ class Tiles(NamedTuple):
                 array = jnp.pad(array, padding, mode="edge" if array.shape[axis] else "constant")
         return array
 
-    def turned(self, array: Array, letter: str) -> Array:
-        """[T,K] → [n,K,t], or [S,K] → [m,K,s] with s a unit. Turned as a whole, an array would leave the cache."""
-        return jnp.swapaxes(array.reshape(-1, self.grain(letter), array.shape[-1]), 1, 2)
-
-    def grain(self, letter: str) -> int:
-        """What tiles begin at a multiple of."""
-        return self.block.rows if letter == "T" else self.block.unit
-
     def steps(self) -> tuple[Array, Array, Array]:
         """The visited tiles, as what a scan goes over."""
         queries, keys, full = zip(*self.visited, strict=True) if self.visited else ((), (), ())
@@ -194,11 +186,6 @@ class Tiles(NamedTuple):
         """What an inner product is scaled by, where the score is one and nothing else looks at queries and keys."""
         looks = any({"query", "key"} & set(bias.needs) for bias in self.functions.biases)
         return None if looks else {dot: 1.0, scaled_dot: width**-0.5}.get(self.functions.score.function)
-
-
-def turned_back(array: Array) -> Array:
-    """[T,K] or [S,K], of an array that `Tiles.turned` made."""
-    return jnp.swapaxes(array, 1, 2).reshape(-1, array.shape[1])
 
 
 def _is_float(leaf: Any) -> bool:
@@ -293,22 +280,6 @@ class Tile:
     def added(self, array: Array, letters: str, more: Array) -> Array:
         """A padded array with something added to the tile's part."""
         return self.replaced(array, letters, self.part(array, letters) + more)
-
-    def turned_part(self, array: Array, letter: str) -> Array:
-        """The tile's part, [K,t] or [K,s], of an array that `Tiles.turned` made."""
-        return jnp.swapaxes(self._units(array, letter)[1], 0, 1).reshape(array.shape[1], -1)
-
-    def added_turned(self, array: Array, letter: str, more: Array) -> Array:
-        """An array that `Tiles.turned` made, with [K,t] or [K,s] added to the tile's part."""
-        first, units = self._units(array, letter)
-        units += jnp.swapaxes(more.reshape(array.shape[1], units.shape[0], -1), 0, 1)
-        return jax.lax.dynamic_update_slice_in_dim(array, units, first, 0, allow_negative_indices=False)
-
-    def _units(self, array: Array, letter: str) -> tuple[Array, Array]:
-        """The first of the tile's units in a turned array, and those units."""
-        grain = self.tiles.grain(letter)
-        first, count = self.first[letter] // grain, self.sizes[letter] // grain
-        return first, jax.lax.dynamic_slice_in_dim(array, first, count, allow_negative_indices=False)
 
     def _starts(self, array: Array, letters: str) -> list:
         return [self.first[letter] for letter in letters] + [0] * (array.ndim - len(letters))
