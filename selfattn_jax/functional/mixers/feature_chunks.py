@@ -1,0 +1,227 @@
+"""Chunks of a recurrence that fades every feature at its own pace: all factors at most 1, and few passes over memory.
+
+  Sₜ = diag(exp(gₜ)) Sₜ₋₁ + kₜ vₜᵀ
+
+Decays by feature do not factor out of a product qₜᵀ kₛ, but for a place between s and t they do: what fades up to it
+belongs to the key, what fades from there on to the query. Within blocks of 4 positions every pair is computed by
+itself; in blocks of 8, 16, 32 … the right half reads the left one, by a product, and their middle is the place.
+
+The gradient by g follows from the others: a decay scales all that passes it, so with G the sums of g from the start of
+the chunk, dG adds q ⊙ dG to the tangent of the query and takes k ⊙ dG from that of the key. No factor is
+differentiated, which would cost more than all products.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from selfattn_jax.functional.mixers.decays import states_between
+from selfattn_jax.shapes import Array
+
+BLOCK = 4  # positions whose pairs are computed one by one
+GROUP = 8  # positions that sums along a chunk take at once
+
+Chunks = tuple[Array, Array, Array, Array, Array, Array | None]
+
+
+class Fading(NamedTuple):
+    """What decays leave, [n,C,K] in n chunks: factors between 0 and 1."""
+
+    near: list[Array]  # of pairs 1, 2, 3 positions apart in a block [N,4 − distance,K]
+    to_query: list[Array]  # from the middle of a block on, to its right half [N,b,K], for b = 4, 8 … C/2
+    of_key: list[Array]  # from its left half [N,b,K] up to the middle
+    before: Array  # from the start of the chunk [n,C,K]
+    after: Array  # up to its end [n,C,K]
+    whole: Array  # over all of it [n,K]
+
+
+class Read(NamedTuple):
+    """What a chunk is computed with, and what its tangents need again."""
+
+    fading: Fading
+    late: list[Array]  # queries of the pairs in a block, faded
+    asked: list[Array]  # queries of right halves, faded
+    offered: list[Array]  # keys of left halves, faded
+    weights: Array  # [n,C,C]
+    known: Array  # queries faded from the start of the chunk [n,C,K]
+    telling: Array  # keys faded up to its end [n,C,K]
+    written: Array  # [n,K,V]
+    states: Array  # before every chunk [n,K,V]
+
+
+def whole_chunk(chunk: int, length: int) -> int:
+    """The chunk that is computed with: halves of halves are blocks, so it is a power of 2."""
+    return max(BLOCK, 1 << (max(min(chunk, length), 1) - 1).bit_length())
+
+
+@jax.custom_jvp
+def read_chunks(
+    query: Array, key: Array, value: Array, decays: Array, start: Array, bonus: Array | None
+) -> tuple[Array, Array]:
+    """What all positions read, and the last state; with a bonus the present is not faded and not in the state.
+
+      yₜ = qₜᵀ Sₜ        with a bonus: yₜ = qₜᵀ (Sₜ₋₁ + diag(bonus) kₜ vₜᵀ)
+
+    Args:
+      query: [n,C,K].  key: [n,C,K].  value: [n,C,V], C a power of 2 from 4 on.
+      decays: [n,C,K], at most 0.
+      start: [K,V].
+      bonus: [K], or None.
+    Returns: [n,C,V] and [K,V].
+    """
+    return _read((query, key, value, decays, start, bonus))[0]
+
+
+def _read(chunks: Chunks) -> tuple[tuple[Array, Array], Read]:
+    query, key, value, decays, start, bonus = chunks
+    fading = _fading(decays, present=bonus is None)
+    late, asked, offered = _late(query, fading, bonus), _right(query, fading), _left(key, fading)
+    near = [_summed(query * key) for query, key in zip(late, _early(key), strict=True)]
+    weights = _assembled(near, [query @ _turned(key) for query, key in zip(asked, offered, strict=True)])
+    known, telling = query * fading.before, key * fading.after
+    written = jnp.einsum("ntk,ntv->nkv", telling, value)
+    states, final = states_between(fading.whole[..., None], written, start)
+    output = weights @ value + known @ states
+    return (output, final), Read(fading, late, asked, offered, weights, known, telling, written, states)
+
+
+@read_chunks.defjvp
+def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    result, read = _read(primals)
+    query, key, value, _, _, bonus = primals
+    query_tangent, key_tangent, value_tangent, decay_tangent, start_tangent, bonus_tangent = tangents
+    fading, sums = read.fading, _running(decay_tangent)
+    passed = sums if bonus is None else sums - decay_tangent
+    asking, offering = query_tangent + query * passed, key_tangent - key * sums
+    # What meets within a chunk. The products by the key's tangent are turned, so that a gradient, which transposes
+    # them, has no product with a turned left side: on a CPU these take several times as long.
+    near = [
+        _summed(asks * key + query * offers)
+        for asks, key, query, offers in zip(
+            _late(asking), _early(key, fading), read.late, _early(offering), strict=True
+        )
+    ]
+    if bonus is not None:
+        scaled = query_tangent * bonus[None, None] + query * bonus_tangent[None, None]
+        near[0] = _summed(scaled * key + query * bonus[None, None] * key_tangent).reshape(near[0].shape)
+    halves = zip(_right(asking, fading), read.offered, read.asked, _left(offering, fading), strict=True)
+    far = [asks @ _turned(key) + _turned(_kept(offers @ _turned(query))) for asks, key, query, offers in halves]
+    weights, turned = _assembled(near, far), _kept(_turned(read.weights))
+    inside = weights @ value + jnp.einsum("nst,nsv->ntv", turned, value_tangent)
+    # What goes from chunk to chunk.
+    all_faded = sums[:, -1, :, None] * (fading.whole[..., None] * read.states + read.written)
+    written = jnp.einsum("ntk,ntv->nkv", offering * fading.after, value)
+    written = all_faded + written + jnp.einsum("ntk,ntv->nkv", read.telling, value_tangent)
+    states, final = states_between(fading.whole[..., None], written, start_tangent)
+    return result, (inside + (asking * fading.before) @ read.states + read.known @ states, final)
+
+
+def _fading(decays: Array, present: bool) -> Fading:
+    """What decays leave; with or without those of the present, for queries."""
+    features, blocks = decays.shape[-1], decays.reshape(-1, BLOCK, decays.shape[-1])
+    between = [blocks[:, 1:]] if present else [jnp.zeros_like(blocks[:, 1:])]
+    for distance in range(2, BLOCK):
+        between.append(blocks[:, 1 : BLOCK + 1 - distance] + between[-1][:, 1:])
+    ahead = [blocks[:, place] for place in range(BLOCK)]
+    before, total = _sums(ahead, present), sum(ahead[1:], ahead[0])[:, None]
+    after = jnp.stack(_sums(ahead[::-1], False)[::-1], axis=1)
+    before, to_query, of_key = jnp.stack(before, axis=1), [], []
+    while (size := before.shape[1]) < decays.shape[1]:
+        (left, right), (left_after, right_after), (first, second) = (
+            (pair[:, 0], pair[:, 1])
+            for pair in (array.reshape(-1, 2, array.shape[1], features) for array in (before, after, total))
+        )
+        to_query.append(jnp.exp(right))
+        of_key.append(jnp.exp(left_after))
+        before = jnp.stack([left, right + first], axis=1).reshape(-1, 2 * size, features)
+        after = jnp.stack([left_after + second, right_after], axis=1).reshape(-1, 2 * size, features)
+        total = first + second
+    near = [jnp.exp(sums) for sums in between]
+    return Fading(near, to_query, of_key, jnp.exp(before), jnp.exp(after), jnp.exp(total[:, 0]))
+
+
+def _sums(parts: list[Array], included: bool) -> list[Array]:
+    """Sums of the parts up to each, which is included or not."""
+    sums = [jnp.zeros_like(parts[0])]
+    for part in parts:
+        sums.append(sums[-1] + part)
+    return sums[1:] if included else sums[:-1]
+
+
+def _late(query: Array, fading: Fading | None = None, bonus: Array | None = None) -> list[Array]:
+    """Queries [n,C,K] of pairs 0, 1, 2, 3 positions apart in a block: [N,4 − distance,K]."""
+    blocks = query.reshape(-1, BLOCK, query.shape[-1])
+    present = blocks if bonus is None else blocks * bonus[None, None]
+    if fading is None:
+        return [present] + [blocks[:, distance:] for distance in range(1, BLOCK)]
+    return [present] + [blocks[:, 1 + place :] * faded for place, faded in enumerate(fading.near)]
+
+
+def _early(key: Array, fading: Fading | None = None) -> list[Array]:
+    """Keys [n,C,K] of the same pairs."""
+    blocks = key.reshape(-1, BLOCK, key.shape[-1])
+    if fading is None:
+        return [blocks] + [blocks[:, :-distance] for distance in range(1, BLOCK)]
+    return [blocks] + [blocks[:, : -1 - place] * faded for place, faded in enumerate(fading.near)]
+
+
+def _right(query: Array, fading: Fading) -> list[Array]:
+    """Queries [n,C,K] of the right halves of all blocks of 8, 16 …: [N,b,K], faded from the middle on."""
+    return [query.reshape(-1, 2, *faded.shape[1:])[:, 1] * faded for faded in fading.to_query]
+
+
+def _left(key: Array, fading: Fading) -> list[Array]:
+    """Keys [n,C,K] of the left halves, faded up to the middle."""
+    return [key.reshape(-1, 2, *faded.shape[1:])[:, 0] * faded for faded in fading.of_key]
+
+
+def _summed(products: Array) -> Array:
+    """Sums over the last axis, by a product: a reduction would be computed together with all that it is of."""
+    ones = jnp.ones((products.shape[-1], 1), products.dtype)
+    return jnp.squeeze(jnp.matmul(products, ones, precision="highest"), -1)
+
+
+def _assembled(near: list[Array], far: list[Array]) -> Array:
+    """The weights [n,C,C] of pairs in blocks, by distance, and of right halves that meet left ones."""
+    weights = jnp.concatenate(near, axis=1) @ jnp.asarray(_PLACES, near[0].dtype)
+    weights = weights.reshape(-1, BLOCK, BLOCK)
+    for met in far:
+        size, zeros = met.shape[1], jnp.zeros_like(met)
+        blocks = weights.reshape(-1, 2, size, size)
+        upper = jnp.concatenate([blocks[:, 0], zeros], axis=2)
+        weights = jnp.concatenate([upper, jnp.concatenate([met, blocks[:, 1]], axis=2)], axis=1)
+    return weights
+
+
+def _places() -> np.ndarray:
+    """Where in a block [4·4] stand its pairs, by distance [10]."""
+    pairs = [(late, late - distance) for distance in range(BLOCK) for late in range(distance, BLOCK)]
+    return np.eye(BLOCK * BLOCK)[[late * BLOCK + early for late, early in pairs]]
+
+
+_PLACES = _places()
+
+
+def _running(array: Array) -> Array:
+    """Sums from the start of each chunk [n,C,K], by groups: transposed it is as fast, which a cumulative sum is not."""
+    count, size, features = array.shape
+    group = min(GROUP, size)
+    groups = array.reshape(count, size // group, group, features)
+    inside = jnp.sum(groups[:, :, None] * _below(group, 0, array.dtype), axis=3)
+    ahead = jnp.sum(jnp.sum(groups, axis=2)[:, None] * _below(size // group, -1, array.dtype)[0], axis=2)
+    return (inside + ahead[:, :, None]).reshape(array.shape)
+
+
+def _below(size: int, diagonal: int, dtype: jnp.dtype) -> Array:
+    return jnp.asarray(np.tri(size, k=diagonal)[None, None, :, :, None], dtype)
+
+
+def _turned(matrices: Array) -> Array:
+    return jnp.swapaxes(matrices, 1, 2)
+
+
+def _kept(array: Array) -> Array:
+    """The array, which the compiler may not undo."""
+    return jax.lax.optimization_barrier(array)
