@@ -93,7 +93,7 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
     query, key, value, _, _, bonus = primals
     query_tangent, key_tangent, value_tangent, decay_tangent, start_tangent, bonus_tangent = tangents
     fading, sums = read.fading, _running(decay_tangent)
-    passed = sums if bonus is None else sums - decay_tangent
+    passed = sums if bonus is None else _running(decay_tangent, present=False)
     asking, offering = query_tangent + query * passed, key_tangent - key * sums
     # What meets within a chunk. The products by the key's tangent are turned, so that a gradient, which transposes
     # them, has no product with a turned left side: on a CPU these take several times as long.
@@ -204,12 +204,12 @@ def _places() -> np.ndarray:
 _PLACES = _places()
 
 
-def _running(array: Array) -> Array:
+def _running(array: Array, present: bool = True) -> Array:
     """Sums from the start of each chunk [n,C,K], by groups: transposed it is as fast, which a cumulative sum is not."""
     count, size, features = array.shape
     group = min(GROUP, size)
     groups = array.reshape(count, size // group, group, features)
-    inside = jnp.sum(groups[:, :, None] * _below(group, 0, array.dtype), axis=3)
+    inside = jnp.sum(groups[:, :, None] * _below(group, present - 1, array.dtype), axis=3)
     ahead = jnp.sum(jnp.sum(groups, axis=2)[:, None] * _below(size // group, -1, array.dtype)[0], axis=2)
     return (inside + ahead[:, :, None]).reshape(array.shape)
 
