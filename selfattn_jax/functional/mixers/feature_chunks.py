@@ -121,33 +121,23 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
 def _fading(decays: Array, present: bool) -> Fading:
     """What decays leave; with or without those of the present, for queries."""
     features, blocks = decays.shape[-1], decays.reshape(-1, BLOCK, decays.shape[-1])
-    between = [blocks[:, 1:]] if present else [jnp.zeros_like(blocks[:, 1:])]
+    between = [blocks[:, 1:] if present else jnp.zeros_like(blocks[:, 1:])]
     for distance in range(2, BLOCK):
         between.append(blocks[:, 1 : BLOCK + 1 - distance] + between[-1][:, 1:])
-    ahead = [blocks[:, place] for place in range(BLOCK)]
-    before, total = _sums(ahead, present), sum(ahead[1:], ahead[0])[:, None]
-    after = jnp.stack(_sums(ahead[::-1], False)[::-1], axis=1)
-    before, to_query, of_key = jnp.stack(before, axis=1), [], []
+    to_query, of_key, right = [], [], jnp.asarray([0, 1], decays.dtype)[None, :, None, None]
+    total = decays.reshape(-1, 1, features)
+    before, after = total if present else jnp.zeros_like(total), jnp.zeros_like(total)
     while (size := before.shape[1]) < decays.shape[1]:
-        (left, right), (left_after, right_after), (first, second) = (
-            (pair[:, 0], pair[:, 1])
-            for pair in (array.reshape(-1, 2, array.shape[1], features) for array in (before, after, total))
-        )
-        to_query.append(jnp.exp(right))
-        of_key.append(jnp.exp(left_after))
-        before = jnp.stack([left, right + first], axis=1).reshape(-1, 2 * size, features)
-        after = jnp.stack([left_after + second, right_after], axis=1).reshape(-1, 2 * size, features)
-        total = first + second
+        before, after, total = (array.reshape(-1, 2, array.shape[1], features) for array in (before, after, total))
+        if size >= BLOCK:
+            to_query.append(jnp.exp(before[:, 1]))
+            of_key.append(jnp.exp(after[:, 0]))
+        before = (before + right * total[:, :1]).reshape(-1, 2 * size, features)
+        after = (after + (1 - right) * total[:, 1:]).reshape(-1, 2 * size, features)
+        total = total[:, 0] + total[:, 1]
     near = [jnp.exp(sums) for sums in between]
-    return Fading(near, to_query, of_key, jnp.exp(before), jnp.exp(after), jnp.exp(total[:, 0]))
-
-
-def _sums(parts: list[Array], included: bool) -> list[Array]:
-    """Sums of the parts up to each, which is included or not."""
-    sums = [jnp.zeros_like(parts[0])]
-    for part in parts:
-        sums.append(sums[-1] + part)
-    return sums[1:] if included else sums[:-1]
+    before, after = (jnp.exp(array.reshape(decays.shape)) for array in (before, after))
+    return Fading(near, to_query, of_key, before, after, jnp.exp(total[:, 0]))
 
 
 def _late(query: Array, fading: Fading | None = None, bonus: Array | None = None) -> list[Array]:
@@ -180,7 +170,7 @@ def _left(key: Array, fading: Fading) -> list[Array]:
 def _summed(products: Array) -> Array:
     """Sums over the last axis, by a product: a reduction would be computed together with all that it is of."""
     ones = jnp.ones((products.shape[-1], 1), products.dtype)
-    return jnp.squeeze(jnp.matmul(products, ones, precision="highest"), -1)
+    return jnp.squeeze(products @ ones, -1)
 
 
 def _assembled(near: list[Array], far: list[Array]) -> Array:
