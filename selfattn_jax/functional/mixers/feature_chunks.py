@@ -92,30 +92,39 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
     result, read = _read(primals)
     query, key, value, _, _, bonus = primals
     query_tangent, key_tangent, value_tangent, decay_tangent, start_tangent, bonus_tangent = tangents
-    fading, sums = read.fading, _running(decay_tangent)
+    sums, whole = _running(decay_tangent), read.fading.whole[..., None]
     passed = sums if bonus is None else _running(decay_tangent, present=False)
     asking, offering = query_tangent + query * passed, key_tangent - key * sums
-    # What meets within a chunk. The products by the key's tangent are turned, so that a gradient, which transposes
-    # them, has no product with a turned left side: on a CPU these take several times as long.
-    near = [
-        _summed(asks * key + query * offers)
-        for asks, key, query, offers in zip(
-            _late(asking), _early(key, fading), read.late, _early(offering), strict=True
-        )
-    ]
-    if bonus is not None:
-        scaled = query_tangent * bonus[None, None] + query * bonus_tangent[None, None]
-        near[0] = _summed(scaled * key + query * bonus[None, None] * key_tangent).reshape(near[0].shape)
-    halves = zip(_right(asking, fading), read.offered, read.asked, _left(offering, fading), strict=True)
-    far = [asks @ _turned(key) + _turned(_kept(offers @ _turned(query))) for asks, key, query, offers in halves]
-    weights, turned = _assembled(near, far), _kept(_turned(read.weights))
-    inside = weights @ value + jnp.einsum("nst,nsv->ntv", turned, value_tangent)
-    # What goes from chunk to chunk.
-    all_faded = sums[:, -1, :, None] * (fading.whole[..., None] * read.states + read.written)
-    written = jnp.einsum("ntk,ntv->nkv", offering * fading.after, value)
-    written = all_faded + written + jnp.einsum("ntk,ntv->nkv", read.telling, value_tangent)
-    states, final = states_between(fading.whole[..., None], written, start_tangent)
-    return result, (inside + (asking * fading.before) @ read.states + read.known @ states, final)
+    near, far = _near_tangents(key, asking, offering, read), _far_tangents(asking, offering, read)
+    if bonus is not None and bonus_tangent is not None:  # no decay lies between a position and itself
+        present = query_tangent * bonus[None, None] + query * bonus_tangent[None, None]
+        present = _summed(present * key + query * bonus[None, None] * key_tangent)
+        near[0] = present.reshape(near[0].shape)
+    turned = _kept(_turned(read.weights))
+    output = _assembled(near, far) @ value + jnp.einsum("nst,nsv->ntv", turned, value_tangent)
+    written = jnp.einsum("ntk,ntv->nkv", offering * read.fading.after, value)
+    written = written + jnp.einsum("ntk,ntv->nkv", read.telling, value_tangent)
+    written = written + sums[:, -1, :, None] * (whole * read.states + read.written)
+    states, final = states_between(whole, written, start_tangent)
+    return result, (output + (asking * read.fading.before) @ read.states + read.known @ states, final)
+
+
+def _near_tangents(key: Array, asking: Array, offering: Array, read: Read) -> list[Array]:
+    """Of the pairs in a block, by distance."""
+    pairs = zip(_late(asking), _early(key, read.fading), read.late, _early(offering), strict=True)
+    return [_summed(asks * key + query * offers) for asks, key, query, offers in pairs]
+
+
+def _far_tangents(asking: Array, offering: Array, read: Read) -> list[Array]:
+    """Of right halves that meet left ones, by size.
+
+    The products by the key's tangent are turned, so that a gradient, which transposes them, has no product with a
+    turned left side: on a CPU these take several times as long.
+    """
+    asks, offers = _right(asking, read.fading), _left(offering, read.fading)
+    by_query = [right @ _turned(key) for right, key in zip(asks, read.offered, strict=True)]
+    by_key = [_turned(_kept(left @ _turned(query))) for left, query in zip(offers, read.asked, strict=True)]
+    return [first + second for first, second in zip(by_query, by_key, strict=True)]
 
 
 def _fading(decays: Array, present: bool) -> Fading:
