@@ -93,7 +93,7 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
     query, key, value, _, _, bonus = primals
     query_tangent, key_tangent, value_tangent, decay_tangent, start_tangent, bonus_tangent = tangents
     sums, whole = _running(decay_tangent), read.fading.whole[..., None]
-    passed = sums if bonus is None else _running(decay_tangent, present=False)
+    passed = sums if bonus is None else jnp.pad(sums, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     asking, offering = query_tangent + query * passed, key_tangent - key * sums
     near, far = _near_tangents(key, asking, offering, read), _far_tangents(asking, offering, read)
     if bonus is not None and bonus_tangent is not None:  # no decay lies between a position and itself
@@ -203,12 +203,12 @@ def _places() -> np.ndarray:
 _PLACES = _places()
 
 
-def _running(array: Array, present: bool = True) -> Array:
+def _running(array: Array) -> Array:
     """Sums from the start of each chunk [n,C,K], by groups: transposed it is as fast, which a cumulative sum is not."""
     count, size, features = array.shape
     group = min(GROUP, size)
     groups = array.reshape(count, size // group, group, features)
-    inside = jnp.sum(groups[:, :, None] * _below(group, present - 1, array.dtype), axis=3)
+    inside = jnp.sum(groups[:, :, None] * _below(group, 0, array.dtype), axis=3)
     ahead = jnp.sum(jnp.sum(groups, axis=2)[:, None] * _below(size // group, -1, array.dtype)[0], axis=2)
     return (inside + ahead[:, :, None]).reshape(array.shape)
 
