@@ -674,8 +674,8 @@ entries: tuple[Entry, ...] = (
     Entry("tasks", tasks.listops_files, paper="arXiv:2011.04006", cost="T", example={"folder": "lra/listops"}),
     Entry("tasks", tasks.pathfinder, paper="arXiv:1805.08315", cost="T"),
     Entry("tasks", tasks.digits, paper="Alpaydin & Kaynak 1998", cost="T"),
-    Entry("tasks", tasks.text, cost="T", example={"file": "book.txt"}),
-    Entry("tasks", tasks.text_classification, cost="T", example={"file": "reviews.jsonl"}),
+    Entry("tasks", tasks.text, paper="arXiv:1808.04444", cost="T", example={"file": "book.txt"}),
+    Entry("tasks", tasks.text_classification, paper="arXiv:2011.04006", cost="T", example={"file": "reviews.jsonl"}),
 )
 
 

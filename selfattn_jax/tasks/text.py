@@ -39,6 +39,7 @@ def text(*, file: str, length: PositiveInt = 256, held_out: PositiveInt = 64) ->
         held_out: sequences for validation, and as many for the test.
     Returns: the task; a class per position, causal.
     Raises: ValueError when there is no such file, or it is too short.
+    References: Al-Rfou et al. 2018, text8 and enwik8 character by character (arXiv:1808.04444).
     """
     path = _existing(file)
     size, least = path.stat().st_size, (2 * held_out + 1) * (length + 1)
@@ -98,6 +99,7 @@ def text_classification(
         held_out: the share of the documents for validation, and as much for the test.
     Returns: the task; a class per sequence.
     Raises: ValueError when there is no such file, field, or document in one of the parts.
+    References: Long Range Arena, whose Text reads reviews byte by byte (arXiv:2011.04006).
     """
     path = _existing(file)
     require(path.suffix in WRITTEN, "file", file, f"named {' or '.join(WRITTEN)}")
