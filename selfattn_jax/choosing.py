@@ -28,10 +28,11 @@ FORMS: dict[str, tuple[Callable[..., Inspection], Callable[[Composition, Collect
     "blockwise": (attend_by_blocks, why_not),
 }
 
-FEW_PAIRS = 2**16  # T · S of one head, below which dense wins on a CPU whatever the batch
+FEW_PAIRS = 2**16  # T · S of one head, up to which dense wins on a CPU whatever the batch
 FEW_IN_ALL = 2**18  # B · H · T · S, likewise
 MANY_IN_ALL = 2**28  # B · H · T · S, a gibibyte of float32: what a dense form holds several times over
 TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one large tile
+KEPT = 2**22  # B · H · T · S, likewise where one tile holds a head: without a loop XLA keeps scores for the backward pass
 
 # The tiles that are weighed on a CPU, and what each costs beside its pairs: the threads of a CPU meet after every
 # product, and what belongs to a tile is copied. Small ones visit fewer pairs around a mask's edge.
@@ -129,7 +130,7 @@ def _automatic(
 ) -> tuple[str, dict[str, str]]:
     """The form, and what speaks for and against each that was looked at."""
     pairs, sizes = heads * queries * keys, f"{heads} × [{queries},{keys}] pairs"
-    few = queries * keys < FEW_PAIRS or pairs <= FEW_IN_ALL if cpu else pairs <= MANY_IN_ALL
+    few = queries * keys <= FEW_PAIRS or pairs <= FEW_IN_ALL if cpu else pairs <= MANY_IN_ALL
     if few:
         place = "are few: all at once is fastest" if cpu else "fit in memory (not measured on this platform)"
         return "dense", {"dense": f"{sizes} {place}"}
@@ -154,6 +155,8 @@ def _plan(
     rows, columns, _ = block.within(queries, keys)
     tile = rows * columns
     most = max(TILE // 2 // tile, TILE // max(tile, blockwise.BLOCK**2), 1) if cpu else max(MANY_IN_ALL // tile, 1)
+    if cpu and rows >= queries and columns >= keys and heads * tile <= KEPT:
+        most = heads
     return Plan(form, block, None if most >= heads else most)
 
 

@@ -27,7 +27,8 @@ def chosen(batch, length, heads, **settings):
         ((1, 128, 4), "dense"),
         ((256, 128, 4), "dense"),  # few pairs a head, whatever the batch
         ((1, 256, 4), "dense"),
-        ((8, 256, 4), "blockwise"),
+        ((8, 256, 4), "dense"),
+        ((8, 320, 4), "blockwise"),
         ((1, 1024, 4), "blockwise"),
     ],
 )

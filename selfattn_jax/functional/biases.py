@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from selfattn_jax.shapes import Array, NonNegative, Positive, PositiveInt, accumulation_dtype, check_shapes
 
+STRIP = 8  # rows, at most, that are cut out of one line of offsets one by one: measured, with the gradient
+
 
 def alibi(query_positions: Array, key_positions: Array, /, *, slope: Array | NonNegative) -> Array:
     """Lowers a score in proportion to the distance, to either side, by a slope that differs from head to head.
@@ -250,17 +252,24 @@ def of_offsets(function: Callable[[Array], Array], query_positions: Array, key_p
         return function(key_positions[None, :] - query_positions[:, None])
 
     def every_diagonal() -> Array:
-        around = queries + keys
-        step = jnp.arange(around, dtype=jnp.int32)
-        offset = key_positions[0] - query_positions[0] + jnp.where(step < keys, step, step - around)
-        # Rows of around − 1 out of a repeated vector of around: each begins one earlier than the row above.
-        rows = jnp.tile(function(offset), queries)[: queries * (around - 1)]
-        return rows.reshape(queries, around - 1)[:, :keys]
+        rows, halvings = queries, 0
+        while rows > STRIP:
+            rows, halvings = -(-rows // 2), halvings + 1
+        below = rows << halvings
+        # A strip of r rows and S columns is one line of r − 1 + S offsets: the row below begins one earlier. The upper
+        # half of its rows is the line without its first r / 2, the lower half that without its last.
+        strips = function(key_positions[0] - query_positions[0] + jnp.arange(1 - below, keys, dtype=jnp.int32))[None]
+        for _ in range(halvings):
+            below //= 2
+            strips = jnp.stack([strips[:, below:], strips[:, :-below]], axis=1).reshape(2 * len(strips), -1)
+        lines = [strips[:, rows - 1 - row : rows - 1 - row + keys] for row in range(rows)]
+        return jnp.stack(lines, axis=1).reshape(-1, keys)[:queries]
 
     if min(queries, keys) < 2:
         return every_pair()
     consecutive = jnp.all(jnp.diff(query_positions) == 1) & jnp.all(jnp.diff(key_positions) == 1)
-    return jax.lax.cond(consecutive, every_diagonal, every_pair)
+    # Checkpointed: each branch would else fill, with zeros, what the other keeps for the backward pass, [T,S] of it.
+    return jax.lax.cond(consecutive, jax.checkpoint(every_diagonal), jax.checkpoint(every_pair))
 
 
 def _distance(query_positions: Array, key_positions: Array, dtype: jnp.dtype) -> Array:
