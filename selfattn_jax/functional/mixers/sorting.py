@@ -115,8 +115,8 @@ def _hash(query: Array, visible: Array, rotations: Array, chunk: int, causal: bo
 
     A place is one number for bucket and chunk (bucket and rank when causal); `_near` says which two of them meet.
     """
-    rotated = jnp.einsum("tk,rkh->rth", query, rotations)
-    buckets = jnp.argmax(jnp.concatenate([rotated, -rotated], axis=2), axis=2).astype(jnp.int32)
+    # One round after the other: usual numbers of buckets grow with the length, and with them what a round holds.
+    buckets = jax.lax.map(lambda rotation: _buckets(query @ rotation), rotations)
     filled = query.shape[0] + -query.shape[0] % chunk
     last = 2 * rotations.shape[2]
     extra = ((0, 0), (0, filled - query.shape[0]))
@@ -128,6 +128,13 @@ def _hash(query: Array, visible: Array, rotations: Array, chunk: int, causal: bo
     # Buckets are so far apart that places are near within one alone; what is hidden is near to nothing.
     places = buckets * (filled + chunk + 1) + (rank if causal else rank // chunk)
     return order, rank, jnp.where(buckets < last, places, _hidden(chunk))
+
+
+def _buckets(rotated: Array) -> Array:
+    """[T,H] → [T], the argmax of [rotated, −rotated], which is not put together."""
+    highest, lowest = jnp.argmax(rotated, axis=1), jnp.argmin(rotated, axis=1)
+    opposite = -rotated.min(axis=1) > rotated.max(axis=1)
+    return jnp.where(opposite, rotated.shape[1] + lowest, highest).astype(jnp.int32)
 
 
 def _near(difference: Array, chunk: int, causal: bool) -> Array:

@@ -8,6 +8,7 @@ from flax import nnx
 from numpy.testing import assert_allclose, assert_array_equal
 
 from selfattn_jax.functional import mixers
+from selfattn_jax.functional.mixers import sorting
 from selfattn_jax.functional.scores import unit
 from selfattn_jax.modules.mixers import Reformer
 from tests.exam.sitting import quick_jit
@@ -26,6 +27,11 @@ def rotations(rounds: int, half: int, width: int = 4, seed: int = 9) -> np.ndarr
 def softmax_attention(query, key, value, mask):
     scores = jnp.where(mask, query @ key.T / query.shape[1] ** 0.5, -jnp.inf)
     return jax.nn.softmax(scores) @ value
+
+
+def test_a_bucket_is_the_largest_of_both_signs_and_the_first_of_equals():
+    rotated = np.float32([[1, -2], [2, 1], [2, -2], [-1, 1], [0, 0]])
+    assert sorting._buckets(rotated).tolist() == [3, 0, 0, 1, 0]
 
 
 def test_opposite_directions_are_two_buckets():
