@@ -28,13 +28,14 @@ def test_bins_are_the_values_where_they_are_few_and_cover_all_where_they_are_man
 def test_an_answer_counts_where_it_stands_and_only_if_it_is_asked():
     drawn = examples([[1, 1, 0], [0, 1, 1]], [[1, 2, 5], [5, 2, 1]], lengths=(3, 3))
     points = np.array([[[1, 0, 1], [1, 1, 0]], [[1, 1, 1], [0, 1, 1]]], np.float32)
-    found = scores_along([Marked(drawn, points)])
+    found = scores_along([Marked(drawn, points, {})])
     assert list(found) == ["distance"]  # all are of one length
     assert found["distance"] == {
         "low": [1, 2],
         "high": [1, 2],
         "count": [2, 2],
         "runs": [[0.5, 0.5], [1.0, 1.0]],
+        "shortcuts": {},
         "trained": 2,
     }
 
@@ -42,7 +43,7 @@ def test_an_answer_counts_where_it_stands_and_only_if_it_is_asked():
 def test_further_sets_reach_further_than_the_training_data():
     near = examples([1, 1], [2, 2], lengths=(3, 4), difficulty=1)
     far = examples([1], [9], lengths=(12,), difficulty=2)
-    found = scores_along([Marked(near, np.ones((1, 2))), Marked(far, np.zeros((1, 1)))])
+    found = scores_along([Marked(near, np.ones((1, 2)), {}), Marked(far, np.zeros((1, 1)), {})])
     for axis, low, runs, trained in (
         ("distance", [2, 9], [1.0, 0.0], 2),
         ("length", [3, 4, 12], [1.0, 1.0, 0.0], 4),
@@ -52,9 +53,26 @@ def test_further_sets_reach_further_than_the_training_data():
 
 
 def test_what_is_undefined_has_no_axis():
-    assert scores_along([Marked(examples([1, 1], [0, 0], lengths=(3, 3)), np.ones((1, 2)))]) == {}
+    assert scores_along([Marked(examples([1, 1], [0, 0], lengths=(3, 3)), np.ones((1, 2)), {})]) == {}
 
 
 def test_a_run_that_diverged_has_no_score():
     drawn = examples([1, 1], [1, 2], lengths=(2, 2))
-    assert scores_along([Marked(drawn, np.array([[np.nan, 1.0]]))])["distance"]["runs"] == [[None, 1.0]]
+    assert scores_along([Marked(drawn, np.array([[np.nan, 1.0]]), {})])["distance"]["runs"] == [[None, 1.0]]
+
+
+def test_shortcuts_are_scored_on_the_targets_of_each_bin_and_only_on_those_that_are_asked():
+    drawn = examples([[1, 1, 0], [0, 1, 1]], [[1, 2, 5], [5, 2, 1]], lengths=(3, 3))
+    guesses = {"second": np.array([[1, 0, 1], [1, 1, 1]]), "first": np.array([[0, 1, 1], [1, 1, 0]])}
+    found = scores_along([Marked(drawn, np.zeros((1, 2, 3)), guesses)])["distance"]
+    assert found["shortcuts"] == {"second": [1.0, 0.5], "first": [0.0, 1.0]}
+    assert found["runs"] == [[0.0, 0.0]]
+
+
+def test_a_shortcut_that_one_set_does_not_know_has_no_score_where_its_targets_are():
+    near, far = examples([1, 1], [1, 2], lengths=(3, 3)), examples([1, 1], [2, 3], lengths=(3, 3))
+    sets = [Marked(near, np.ones((1, 2)), {"some": np.array([0.0, 1.0])}), Marked(far, np.ones((1, 2)), {})]
+    found = scores_along(sets)["distance"]
+    assert (found["low"], found["count"]) == ([1, 2, 3], [1, 2, 1])
+    assert found["shortcuts"] == {"some": [0.0, None, None]}
+    assert found["runs"] == [[1.0, 1.0, 1.0]]
