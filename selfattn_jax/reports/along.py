@@ -114,8 +114,9 @@ def along(
       format: "svg" or "png".
     Returns: the picture's bytes, the same for the same data.
     """
-    floors = dict(shortcuts or {})
-    names = [drawing.label(name, 26 if size[0] > 6 else 18) for name in (*(one.label for one in lines), *floors)]
+    floors, limit = dict(shortcuts or {}), 28 if size[0] > 6 else 18
+    names = [drawing.label(one.label, limit) for one in lines]
+    names += [_label_of_shortcut(name, one, limit) for name, one in floors.items()]
     right, left, bottom, top = 0.3 + 0.082 * max(map(len, names)), 0.55, 0.45, 0.35
     inside = size[0] - left - right, size[1] - bottom - top
     with drawing.style():
@@ -140,6 +141,12 @@ def along(
         tints = [colour(one.colour_index) for one in lines] + [MUTED] * len(floors)
         annotate(axes, names, ends, tints, inside)
         return drawing.image(figure, format)
+
+
+def _label_of_shortcut(name: str, shortcut: Shortcut, limit: int) -> str:
+    """Its names, if they fit; several that do not would be cut to something that nobody can read."""
+    several = len(shortcut.names) > 1
+    return "best shortcut" if several and len(name) > limit else drawing.label(name, limit)
 
 
 def _scale_axis(axes: Axes, lines: Sequence[Line]) -> None:

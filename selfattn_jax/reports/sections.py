@@ -1,13 +1,13 @@
 """What each section of a page shows, as plain values for the template."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
-from selfattn_jax.reports import along, drawing, formats, maps, plots, strips
+from selfattn_jax.reports import along, depths, drawing, formats, maps, plots, strips
 from selfattn_jax.reports.inline import inline_svg
 from selfattn_jax.reports.plots import Curve
 from selfattn_jax.reports.reading import RunRecord
@@ -154,6 +154,25 @@ def along_axes(subject: Subject) -> list[dict[str, Any]]:
             text = f"Test score {title}. {' '.join(said)}"
             pictures.append({name: inline_svg(draw(size=size), text) for name, size in SIZES_ALONG.items()})
     return pictures
+
+
+def by_depth(subject: Subject) -> dict[str, Any] | None:
+    """The heat maps of accuracy by depth and length, those of the best shortcuts last; None where no trial has one."""
+    found = [(trial, depths.depth_map(trial.run, _shown_rate(trial), trial.label)) for trial in subject.trials]
+    shown = [(one, tint(trial.index)) for trial, one in found if one]
+    if not shown or subject.metric != "accuracy":
+        return None
+    floors: dict[Any, depths.DepthMap] = {}
+    for trial, _ in found:
+        if floor := depths.shortcut_map(trial.run, higher_is_better(subject.metric)):
+            floors.setdefault((floor.label, floor.low, floor.high, floor.scores.tobytes()), floor)
+    shown += [(replace(floor, label=f"best shortcut: {floor.label}"), "muted") for floor in floors.values()]
+    figures = [
+        {"label": one.label, "tint": kind, "image": inline_svg(depths.draw(one), depths.in_words(one))}
+        for one, kind in shown
+    ]
+    scale = inline_svg(depths.colour_scale(), "Colour scale of the accuracy from 0, darkest, to 100 %, palest")
+    return {"figures": figures, "scale": scale}
 
 
 def _shown_rate(trial: Trial) -> float | None:

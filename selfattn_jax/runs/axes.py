@@ -1,4 +1,4 @@
-"""Scores along an axis: by the distance of a target, the length of its sequence, or how hard it is."""
+"""Scores along an axis: by a target's distance, its sequence's length, how hard it is; and by depth and length."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from selfattn_jax.tasks import Example
 
 AXES = ("distance", "length", "difficulty")
 BINS = 12
+DEPTHS = 10
 
 
 class Marked(NamedTuple):
@@ -51,6 +52,42 @@ def scores_along(marked: Sequence[Marked]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def scores_by_depth(marked: Sequence[Marked]) -> dict[str, Any] | None:
+    """The mean score of each run and shortcut by depth and length, over sets of examples of several lengths.
+
+        depth = 1 − distance / length
+
+    It is 0 where what a target depends on lies a whole length away, and 1 where it lies beside it: of a question at the
+    end it is the place in the sequence.
+
+    Args:
+      marked: the sets; the first is drawn as the training data are.
+    Returns: low and high (the bounds of each bin of lengths, both included), count ([DEPTHS][bins] targets), runs
+      ([R][DEPTHS][bins] mean scores), shortcuts (name → [DEPTHS][bins]), trained (the largest length in the first set);
+      a mean is None where nothing was asked, too. None where there is one length, or a length tells the depth.
+    """
+    names = _shortcut_names(marked)
+    asked = [_asked(one, names) for one in marked]
+    distance, length = (np.concatenate([one.values[axis] for one in asked]) for axis in ("distance", "length"))
+    points = np.concatenate([one.points for one in asked], axis=1)
+    known = distance > 0
+    distance, length, points = distance[known], length[known], points[:, known]
+    lengths = np.unique(length).size
+    # In whole numbers: 1 − 7 / 10 is less than 3 / 10. What lies further than a sequence is long lies at its beginning.
+    depth = np.maximum(DEPTHS * (length - distance) // np.maximum(length, 1), 0)
+    if lengths < 2 or np.unique(DEPTHS * length + depth).size == lengths:
+        return None
+    low, high = bins(length)
+    column = np.searchsorted(low, length, side="right") - 1
+    count, means = _means(depth * low.size + column, DEPTHS * low.size, points)
+    count, means = count.reshape(DEPTHS, -1), means.reshape(len(means), DEPTHS, -1)
+    kept = count.any(axis=0)
+    numbers: Mapping[str, np.ndarray] = {"low": low[kept], "high": high[kept], "count": count[:, kept]}
+    trained = int(asked[0].values["length"].max(initial=0))
+    lists = {name: array.tolist() for name, array in numbers.items()}
+    return lists | _named(means[:, :, kept], names) | {"trained": trained}
+
+
 def _shortcut_names(marked: Iterable[Marked]) -> list[str]:
     """The shortcuts that any of the sets knows, in their order."""
     return list(dict.fromkeys(name for one in marked for name in one.shortcuts))
@@ -86,9 +123,16 @@ def _means(index: np.ndarray, size: int, points: np.ndarray) -> tuple[np.ndarray
 
 def _named(means: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """Rows of means as runs and shortcuts, in lists that JSON can hold."""
-    rows = [[float(mean) if np.isfinite(mean) else None for mean in row] for row in means]
+    rows = [_listed(row) for row in means]
     runs = len(rows) - len(names)
     return {"runs": rows[:runs], "shortcuts": dict(zip(names, rows[runs:], strict=True))}
+
+
+def _listed(means: np.ndarray) -> list[Any]:
+    """The same in lists, None for what is not finite."""
+    if means.ndim > 1:
+        return [_listed(row) for row in means]
+    return [float(mean) if np.isfinite(mean) else None for mean in means]
 
 
 def bins(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

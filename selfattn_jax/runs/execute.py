@@ -18,7 +18,7 @@ import numpy as np
 from selfattn_jax.config.schema import Config
 from selfattn_jax.costs import model_costs
 from selfattn_jax.runs import checkpoints
-from selfattn_jax.runs.axes import Marked, scores_along
+from selfattn_jax.runs.axes import Marked, scores_along, scores_by_depth
 from selfattn_jax.runs.engine import Experiment, Programs, Run, RunState, make_experiment
 from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
 from selfattn_jax.runs.progress import RunProgress
@@ -207,6 +207,7 @@ class _Session:
             "runs": runs,
             "also": also,
             "axes": scores_along(marked),
+            "depths": scores_by_depth(marked),
             **model_costs(self.config),
             "seconds": seconds,
             "compile_seconds": compiled,

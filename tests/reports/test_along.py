@@ -92,6 +92,8 @@ def test_the_best_shortcut_is_a_line_with_its_name(record):
         for shortcuts in ({"latest, chance": floor}, None)
     )
     assert with_name - without == {"latest, chance"}
+    small = along([found], "distance", metric="accuracy", shortcuts={"latest, chance (one)": floor}, size=(4.3, 3.2))
+    assert "best shortcut" in texts(small) and not any("…" in (text or "") for text in texts(small))
 
 
 def test_trials_tested_alike_share_the_line_of_shortcuts_and_others_have_their_own(tmp_path):
