@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from selfattn_jax import catalogue
-from selfattn_jax.build import abstract_encoder, make_task
+from selfattn_jax.build import abstract_encoder, make_other_tasks, make_task
 from selfattn_jax.config.loading import load
 from selfattn_jax.costs import mixer_costs
 from selfattn_jax.studies.study import load_study
@@ -31,3 +31,10 @@ def test_a_mixer_s_config_makes_a_model_that_can_be_called(path):
     config = load(path, [])[0]
     assert abstract_encoder(config, make_task(config)) is not None
     assert mixer_costs(config)
+
+
+def test_the_needle_is_looked_for_in_shorter_and_longer_sequences_than_those_of_the_training():
+    config = load(ROOT / "configs/recall/needle.yaml", [])[0]
+    trained, others = make_task(config).length, [task.length for task in make_other_tasks(config)]
+    assert config.task.name == "needle" and min(others) < trained < max(others)
+    assert config.model.positions is None  # none that a longer sequence would meet for the first time

@@ -20,7 +20,7 @@ _ATTRIBUTES = re.compile(
 )
 _ROOT = re.compile(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>")
 _STYLE = re.compile(r" style=\"([^\"]*)\"")
-_EMPTY = re.compile(r"<(g|defs)[^>]*>\s*</\1>")
+_EMPTY = re.compile(r"<(g|defs)( [^>]*)?/>|<(g|defs)( [^>]*[^>/])?>\s*</\3>")
 _TAG = re.compile(r"<[^>]*>")
 
 

@@ -152,6 +152,7 @@ def _render(subject: Subject, **page: Any) -> str:
         any_diverged=any(row.diverged for row in subject.rows),
         curves=sections.curves(subject, page["line"]),
         axes=sections.along_axes(subject),
+        depths=sections.by_depth(subject),
         also=sections.also(subject),
         direction="" if higher_is_better(subject.metric) else "lower is better",
         maps=sections.attention(subject),

@@ -1,13 +1,13 @@
 """What each section of a page shows, as plain values for the template."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
-from selfattn_jax.reports import along, drawing, formats, maps, plots, strips
+from selfattn_jax.reports import along, depths, drawing, formats, maps, plots, strips
 from selfattn_jax.reports.inline import inline_svg
 from selfattn_jax.reports.plots import Curve
 from selfattn_jax.reports.reading import RunRecord
@@ -147,10 +147,32 @@ def along_axes(subject: Subject) -> list[dict[str, Any]]:
             if (line := along.line(trial.run, axis, _shown_rate(trial), trial.label, trial.index))
         ]
         if found:
-            draw = partial(along.along, found, axis, metric=subject.metric)
-            text = f"Test score {title}. " + " ".join(_in_words(line, subject.metric) for line in found)
+            shortcut = _shortcuts_along(subject, axis)
+            draw = partial(along.along, found, axis, metric=subject.metric, shortcuts=shortcut)
+            said = [_in_words(line, subject.metric) for line in found]
+            said += [_shortcut_in_words(name, one, subject.metric) for name, one in shortcut.items()]
+            text = f"Test score {title}. {' '.join(said)}"
             pictures.append({name: inline_svg(draw(size=size), text) for name, size in SIZES_ALONG.items()})
     return pictures
+
+
+def by_depth(subject: Subject) -> dict[str, Any] | None:
+    """The heat maps of accuracy by depth and length, those of the best shortcuts last; None where no trial has one."""
+    found = [(trial, depths.depth_map(trial.run, _shown_rate(trial), trial.label)) for trial in subject.trials]
+    shown = [(one, tint(trial.index)) for trial, one in found if one]
+    if not shown or subject.metric != "accuracy":
+        return None
+    floors: dict[Any, depths.DepthMap] = {}
+    for trial, _ in found:
+        if floor := depths.shortcut_map(trial.run, higher_is_better(subject.metric)):
+            floors.setdefault((floor.label, floor.low, floor.high, floor.scores.tobytes()), floor)
+    shown += [(replace(floor, label=f"best shortcut: {floor.label}"), "muted") for floor in floors.values()]
+    figures = [
+        {"label": one.label, "tint": kind, "image": inline_svg(depths.draw(one), depths.in_words(one))}
+        for one, kind in shown
+    ]
+    scale = inline_svg(depths.colour_scale(), "Colour scale of the accuracy from 0, darkest, to 100 %, palest")
+    return {"figures": figures, "scale": scale}
 
 
 def _shown_rate(trial: Trial) -> float | None:
@@ -167,6 +189,26 @@ def _in_words(line: along.Line, metric: str) -> str:
         for low, high, mean in zip(line.low, line.high, line.mean, strict=True)
     )
     return f"{line.label}: {', '.join(scores)}."
+
+
+def _shortcuts_along(subject: Subject, axis: str) -> dict[str, along.Shortcut]:
+    """Label → the best shortcuts along an axis: once, unless the trials were tested on different data."""
+    better = higher_is_better(subject.metric)
+    owners: dict[along.Shortcut, str] = {}
+    for trial in subject.trials:
+        if found := along.shortcut(trial.run, axis, better):
+            owners.setdefault(found, trial.label)
+    several = len(owners) > 1
+    return {f"{', '.join(one.names)}{f' ({owner})' if several else ''}": one for one, owner in owners.items()}
+
+
+def _shortcut_in_words(name: str, shortcut: along.Shortcut, metric: str) -> str:
+    scores = (
+        f"{best[0]} {formats.score(best[1], metric)} at {low if low == high else f'{low}–{high}'}"
+        for low, high, best in zip(shortcut.low, shortcut.high, shortcut.best, strict=True)
+        if best
+    )
+    return f"Best shortcut ({name}): {', '.join(scores)}."
 
 
 def also(subject: Subject) -> list[dict[str, Any]]:
@@ -195,7 +237,7 @@ def _also_cells(subject: Subject, trial: Trial, test: Mapping[str, Any], scores:
         "knobs": ", ".join(f"{name} = {formats.plain(value)}" for name, value in test["knobs"].items()),
         "score": text(sum(scores) / len(scores) if scores else None),
         "range": f"{text(min(scores))} to {text(max(scores))}" if len(scores) > 1 else "",
-        "shortcut": f"{ranked[0][0]} {text(ranked[0][1])}" if ranked else "",
+        "shortcuts": [f"{name} {text(score)}" for name, score in ranked],
     }
 
 
@@ -294,6 +336,10 @@ def trial(shown: Trial) -> dict[str, Any]:
         "status": status,
         "notes": run.notes,
         "rates": [_rate_cells(row, metric) for row in run_rows(run)],
+        "shortcuts": [
+            (name, formats.MISSING, formats.score(score, metric), "shortcut")
+            for name, score in ranked_baselines((run.result or {}).get("baselines") or {}, higher_is_better(metric))
+        ],
         "config": run.config,
     }
 

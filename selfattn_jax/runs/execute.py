@@ -18,11 +18,11 @@ import numpy as np
 from selfattn_jax.config.schema import Config
 from selfattn_jax.costs import model_costs
 from selfattn_jax.runs import checkpoints
-from selfattn_jax.runs.axes import Marked, scores_along
+from selfattn_jax.runs.axes import Marked, scores_along, scores_by_depth
 from selfattn_jax.runs.engine import Experiment, Programs, Run, RunState, make_experiment
 from selfattn_jax.runs.folder import append_metrics, open_folder, read_result, truncate_metrics, write_atomically
 from selfattn_jax.runs.progress import RunProgress
-from selfattn_jax.tasks import Example, Task, evaluation_set, identity_hash, shortcut_scores
+from selfattn_jax.tasks import Example, Task, evaluation_set, identity_hash, shortcut_points, shortcut_scores
 from selfattn_jax.tasks.host_cache import told
 
 PACKAGES = ("selfattn_jax", "jax", "jaxlib", "flax", "optax")
@@ -193,7 +193,7 @@ class _Session:
             }
             for index, run in enumerate(self.experiment.runs)
         ]
-        marked = [Marked(test, self.programs.mark(states, test, self.task))]
+        marked = [self._marked(states, test, self.task)]
         also = [self._also(index, states, marked) for index in range(len(self.experiment.others))]
         sign = 1 if self.task.higher_is_better else -1
         best = int(np.argmax(np.nan_to_num(sign * validation_scores, nan=-np.inf)))
@@ -207,6 +207,7 @@ class _Session:
             "runs": runs,
             "also": also,
             "axes": scores_along(marked),
+            "depths": scores_by_depth(marked),
             **model_costs(self.config),
             "seconds": seconds,
             "compile_seconds": compiled,
@@ -222,9 +223,8 @@ class _Session:
         knobs = self.config.evaluation.also[index].model_dump()
         self.progress.note("testing " + ", ".join(f"{name}={value}" for name, value in knobs.items()))
         test = self.examples("test", self.config.evaluation.test, task)
-        points = self.programs.mark(states, test, task)
-        marked.append(Marked(test, points))
-        asked = points * test.weights
+        marked.append(self._marked(states, test, task))
+        asked = marked[-1].points * test.weights
         scores = asked.reshape(len(asked), -1).sum(axis=1) / max(test.weights.sum(), 1)
         return {
             "knobs": knobs,
@@ -232,6 +232,12 @@ class _Session:
             "baselines": shortcut_scores(task, test, seed),
             "runs": [number(score) for score in scores],
         }
+
+    def _marked(self, states: RunState, test: Example, task: Task) -> Marked:
+        """What every answer of all runs, and of the task's shortcuts, scores."""
+        shortcuts = shortcut_points(task, test, self.config.evaluation.seed)
+        arrays = {name: np.asarray(points, np.float32) for name, points in shortcuts.items()}
+        return Marked(test, self.programs.mark(states, test, task), arrays)
 
     def _attention(self, states: RunState, run: int, test: Example) -> bytes:
         """attention.npz: the weights [layers,H,T,S] of one run on the first test example, where the mixer has any."""

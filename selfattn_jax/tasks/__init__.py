@@ -27,6 +27,7 @@ from selfattn_jax.tasks.task import (
     predict,
     sample_batch,
     score,
+    shortcut_points,
     shortcut_scores,
     stream_key,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "sample_batch",
     "score",
     "selective_copy",
+    "shortcut_points",
     "shortcut_scores",
     "sort",
     "stack_manipulation",

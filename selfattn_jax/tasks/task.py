@@ -285,8 +285,14 @@ def is_solved(task: Task, score: float) -> bool:
 
 def shortcut_scores(task: Task, examples: Example, seed: int) -> dict[str, float]:
     """What the task's shortcuts score on examples [N,…]: a model that knows no more than these has learned nothing."""
-    scores = _shortcut_scores(task, examples, stream_key(seed, "shortcuts"))
-    return {name: float(scores[name]) for name in task.shortcuts}
+    answered = _answer_by_shortcuts(task, examples, stream_key(seed, "shortcuts"))
+    return {name: float(answered[name][1]) for name in task.shortcuts}
+
+
+def shortcut_points(task: Task, examples: Example, seed: int) -> dict[str, Array]:
+    """What each answer of the task's shortcuts to examples [N,…] scores, like the targets; its mean is their score."""
+    answered = _answer_by_shortcuts(task, examples, stream_key(seed, "shortcuts"))
+    return {name: answered[name][0] for name in task.shortcuts}
 
 
 def identity_hash(task: Task, examples: Example) -> str:
@@ -301,11 +307,13 @@ def identity_hash(task: Task, examples: Example) -> str:
 
 
 @partial(jax.jit, static_argnames="task")
-def _shortcut_scores(task: Task, examples: Example, rng: Array) -> dict[str, Array]:
+def _answer_by_shortcuts(task: Task, examples: Example, rng: Array) -> dict[str, tuple[Array, Array]]:
+    """What each answer of each shortcut scores, and their weighted mean."""
     keys = jax.random.split(rng, examples.inputs.shape[0])
+    answers = {name: jax.vmap(shortcut)(keys, examples.inputs) for name, shortcut in task.shortcuts.items()}
     return {
-        name: score(task, jax.vmap(shortcut)(keys, examples.inputs), examples.targets, examples.weights)
-        for name, shortcut in task.shortcuts.items()
+        name: (points(task, found, examples.targets), score(task, found, examples.targets, examples.weights))
+        for name, found in answers.items()
     }
 
 

@@ -122,3 +122,8 @@ def test_an_inline_svg_is_slim_and_keeps_its_text():
     assert svg.startswith('<svg class="chart" role="img" aria-label="&#34;A&#34; &amp; &lt;b&gt;\\1" viewBox=')
     assert "http" not in svg and "<metadata" not in svg and "font-family" not in svg and "<style" not in svg
     assert 'version="1" id="x" #0068b0</text>' in svg and "var(--series-0)" in svg and len(svg) < len(picture)
+
+
+def test_an_inline_svg_drops_groups_that_hold_nothing_and_no_others():
+    picture = b'<svg viewBox="0 0 1 1"><g id="a"><g id="b"/></g><g id="c"><path/><g id="d"/></g><g><defs/> </g></svg>'
+    assert str(inline_svg(picture, "a")).endswith('viewBox="0 0 1 1"><g><path/></g></svg>')

@@ -496,3 +496,12 @@ def test_further_tests_are_told_in_the_result_beside_what_they_are_made_of(tmp_p
     assert (length["low"], length["count"], length["trained"]) == ([task.length, other.length], [12, 12], task.length)
     for run, whole in enumerate(result["runs"]):
         np.testing.assert_allclose(length["runs"][run], [whole["test_score"], also["runs"][run]], rtol=1e-5)
+    for name, score in result["baselines"].items():
+        np.testing.assert_allclose(length["shortcuts"][name], [score, also["baselines"][name]], rtol=1e-5)
+    assert list(length["shortcuts"]) == list(task.shortcuts)
+    depths = result["depths"]
+    count = np.array(depths["count"])
+    assert (depths["low"], depths["trained"], count.sum(axis=0).tolist()) == ([8, 16], 8, [12, 12])
+    for run, cells in enumerate(depths["runs"]):
+        means = np.nansum(np.array(cells, np.float64) * count, axis=0) / 12
+        np.testing.assert_allclose(means, length["runs"][run], rtol=1e-5)

@@ -19,6 +19,8 @@ from selfattn_jax.tasks import (
     loss,
     predict,
     score,
+    shortcut_points,
+    shortcut_scores,
     stream_key,
 )
 from selfattn_jax.tasks.task import integers_below, unit_interval
@@ -222,6 +224,20 @@ def test_accuracy_counts_weights(classes: Task) -> None:
 def test_mean_squared_error_counts_weights(numbers: Task) -> None:
     predictions, targets = jnp.array([1.0, 2.0, 9.0]), jnp.array([2.0, 4.0, 0.0])
     assert compiled_score(numbers, predictions, targets, jnp.array([1.0, 1.0, 0.0])) == 2.5
+
+
+def test_shortcuts_score_answer_by_answer_and_in_the_mean_of_what_is_asked(numbers: Task) -> None:
+    def first(rng: Array, inputs: Array) -> Array:
+        return inputs[0, 0]
+
+    guessing = replace(numbers, shortcuts={"two": lambda rng, inputs: jnp.float32(2), "first": first})
+    inputs, nothing = jnp.array([[[1.0]], [[5.0]], [[7.0]]]), jnp.zeros(3, jnp.int32)
+    examples = Example(
+        inputs, jnp.array([1.0, 4.0, 9.0]), jnp.array([1.0, 1.0, 0.0]), jnp.ones((3, 1), bool), nothing, nothing
+    )
+    points = shortcut_points(guessing, examples, 0)
+    assert {name: values.tolist() for name, values in points.items()} == {"two": [1, 4, 49], "first": [0, 1, 4]}
+    assert shortcut_scores(guessing, examples, 0) == {"two": 2.5, "first": 0.5}
 
 
 def test_cross_entropy_by_hand(classes: Task) -> None:
