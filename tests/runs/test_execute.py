@@ -137,7 +137,8 @@ def test_metrics_tell_a_divergence_and_no_number_that_is_none(finished: Finished
 
 def test_the_result_holds_what_the_design_says(finished: Finished) -> None:
     result = finished.result
-    design = "task metric solved_at baselines runs also axes parameters forward_flops seconds compile_seconds versions"
+    design = "task metric solved_at baselines runs also axes depths parameters forward_flops seconds compile_seconds"
+    design += " versions"
     assert {*design.split()} <= {*result}
     assert {*result} - {*design.split()} == {"state_bytes", "activation_bytes", "device"}
     assert list(result["task"]) == ["name", "version", "seed", "hash"]
