@@ -63,6 +63,13 @@ def test_tiles_are_large_where_none_can_be_left_out():
     assert chosen(4, 2048, 4, mask=sa.masks.causal).plan == choosing.Plan("blockwise", usual, 4)
 
 
+def test_few_heads_of_one_tile_each_are_computed_side_by_side():
+    assert chosen(1, 1024, 4).plan == choosing.Plan("blockwise", Block.square(1024), None)
+    assert chosen(1, 1024, 5).plan == choosing.Plan("blockwise", Block.square(1024), 1)
+    assert chosen(1, 600, 11).plan.at_once is None
+    assert chosen(1, 600, 12).plan.at_once == 2
+
+
 @pytest.mark.parametrize("length", [600, 768, 1000, 1025, 1100, 1536, 3000])
 def test_tiles_hold_little_more_than_the_pairs_of_any_length(length):
     block = chosen(1, length, 4).plan.block
