@@ -23,6 +23,8 @@ from selfattn_jax.functional.mixers.visible import visible_of
 from selfattn_jax.functional.scores import unit
 from selfattn_jax.shapes import Array, PositiveInt, check_shapes
 
+SMALL = 8  # rows of a triangle, up to which it is inverted row by row: products so small would be all overhead
+
 
 def delta(
     query: Array,
@@ -179,12 +181,15 @@ def gated_delta_chunks(
     new, erased = solved[..., : values.shape[2]], solved[..., values.shape[2] :]
     kept, telling = jnp.exp(before[:, -1]), jnp.swapaxes(keys * jnp.exp(after)[..., None], 1, 2)
 
-    def step(state: Array, at: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
-        new, erased, kept, telling = at
-        written = new - erased @ state
-        return kept * state + telling @ written, (state, written)
+    # A chunk takes S to kept S + telling (U − W S): what stands before S is known at once, and a step is one product.
+    through = kept[:, None, None] * jnp.eye(keys.shape[2], dtype=keys.dtype)[None] - telling @ erased
 
-    final, (states, written) = jax.lax.scan(step, start_of(initial_state, *arrays), (new, erased, kept, telling))
+    def step(state: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        through, added = at
+        return through @ state + added, state
+
+    final, states = jax.lax.scan(step, start_of(initial_state, *arrays), (through, telling @ new))
+    written = new - erased @ states
     inside = (asked @ jnp.swapaxes(keys, 1, 2)) * fading
     output = (asked * jnp.exp(before)[..., None]) @ states + inside @ written
     return output.reshape(-1, value.shape[1])[:length].astype(value.dtype), final
@@ -216,19 +221,34 @@ def inverse_of_unit_lower(below: Array) -> Array:
     Not `triangular_solve`: on a CPU it waits, within a thread of the pool, for that same pool; as many of them at once
     as there are threads, which a backward pass or two devices suffice for, wait for ever (jaxlib 0.10).
     """
-    count, size, _ = below.shape
+    size = below.shape[-1]
     whole = 1 << max(size - 1, 0).bit_length()
     below = jnp.pad(below, ((0, 0), (0, whole - size), (0, whole - size)))
-    inverses = jnp.ones((count, whole, 1, 1), below.dtype)
+    inverses = _inverses_of_small(_diagonal_blocks(below, min(SMALL, whole)))
     while (half := inverses.shape[-1]) < whole:
-        blocks = whole // (2 * half)
-        corners = below.reshape(count, blocks, 2, half, blocks, 2, half)[:, :, 1, :, :, 0]
-        corners = jnp.moveaxis(jnp.diagonal(corners, axis1=1, axis2=3), -1, 1)
+        corners = _diagonal_blocks(below, 2 * half)[:, :, half:, :half]
         above, under = inverses[:, 0::2], inverses[:, 1::2]
         upper = jnp.concatenate([above, jnp.zeros_like(above)], axis=-1)
         lower = jnp.concatenate([-under @ corners @ above, under], axis=-1)
         inverses = jnp.concatenate([upper, lower], axis=-2)
     return inverses[:, 0, :size, :size]
+
+
+def _diagonal_blocks(matrices: Array, size: int) -> Array:
+    """[N,C,C] → [N,C/size,size,size]."""
+    count, whole, _ = matrices.shape
+    blocks = matrices.reshape(count, whole // size, size, whole // size, size)
+    return jnp.moveaxis(jnp.diagonal(blocks, axis1=1, axis2=3), -1, 1)
+
+
+def _inverses_of_small(below: Array) -> Array:
+    """(I + below)⁻¹ of small blocks [...,c,c], row after row: rowᵢ = eᵢ − Σⱼ belowᵢⱼ rowⱼ."""
+    identity = jnp.broadcast_to(jnp.eye(below.shape[-1], dtype=below.dtype), below.shape)
+    rows: list[Array] = []
+    for place in range(below.shape[-1]):
+        known = [below[..., place, earlier, None] * row for earlier, row in enumerate(rows)]
+        rows.append(identity[..., place, :] - sum(known))
+    return jnp.stack(rows, axis=-2)
 
 
 @inverse_of_unit_lower.defjvp
