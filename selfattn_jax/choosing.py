@@ -32,9 +32,7 @@ FEW_PAIRS = 2**16  # T · S of one head, up to which dense wins on a CPU whateve
 FEW_IN_ALL = 2**18  # B · H · T · S, likewise
 MANY_IN_ALL = 2**28  # B · H · T · S, a gibibyte of float32: what a dense form holds several times over
 TILE = 2**20  # pairs computed side by side on a CPU: of many heads, or of one large tile
-KEPT = (
-    2**22
-)  # B · H · T · S, likewise where one tile holds a head: without a loop XLA keeps scores for the backward pass
+KEPT = 2**22  # B · H · T · S, likewise where a tile holds a head: without a loop XLA keeps scores for its gradient
 
 # The tiles that are weighed on a CPU, and what each costs beside its pairs: the threads of a CPU meet after every
 # product, and what belongs to a tile is copied. Small ones visit fewer pairs around a mask's edge.
