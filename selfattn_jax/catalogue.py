@@ -420,7 +420,15 @@ entries: tuple[Entry, ...] = (
         weights=mixers.random_feature_weights,
         learned="H·K",
     ),
-    _kernel(mixers.taylor, None, "arXiv:2402.18668", "T·K·K·V", carries="K·K·(V+1)", weights=mixers.taylor_weights),
+    _kernel(
+        mixers.taylor,
+        None,
+        "arXiv:2402.18668",
+        "T·K·K·V",
+        memory="(T+S)·(K+V)+768·K·K",  # features of a chunk of 256, K²/2 of each, six times
+        carries="K·K·(V+1)",
+        weights=mixers.taylor_weights,
+    ),
     _kernel(
         mixers.hedgehog,
         modules.mixers.Hedgehog,
@@ -487,7 +495,7 @@ entries: tuple[Entry, ...] = (
         mixers.reformer,
         modules.mixers.Reformer,
         "arXiv:2001.04451",
-        "2·R·T·C·(K+V)+R·T·K·H",
+        "2·R·T·C·(K+V)+R·T·K·(G+H)",
         memory="R·T·(C+K+V)",
         mask="key",
         square=True,
@@ -502,7 +510,7 @@ entries: tuple[Entry, ...] = (
         modules.mixers.Sinkhorn,
         "arXiv:2002.11296",
         "3·T·√T·(K+V)",
-        memory="T·(√T+K+V)",
+        memory="T·(3·√T+K+V)",
         causal=False,
         mask="key",
         square=True,
@@ -627,7 +635,7 @@ entries: tuple[Entry, ...] = (
     _vectors(mixers.convolution, modules.mixers.Convolution, "arXiv:1803.01271", "T·W·D·D", learned="W·D·D"),
     _vectors(mixers.bag, None, "Iyyer et al. 2015", "T·D", memory="D", positional=False, projects=True),
     _vectors(mixers.none, None, "arXiv:2210.13452", "T·D", memory="", positional=False),
-    _vectors(mixers.fourier, None, "arXiv:2105.03824", "3·T·D·(log T+log D)", mask="none", causal=False),
+    _vectors(mixers.fourier, None, "arXiv:2105.03824", "T·D·(log T+log D)", mask="none", causal=False),
     _vectors(
         mixers.mlp_mixer,
         modules.mixers.MlpMixer,

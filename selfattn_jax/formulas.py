@@ -1,4 +1,4 @@
-"""Costs as formulas in the letters of `shapes`, such as "(T+S)·K·V" or "T·log T·V": their value, and how they grow."""
+"""Costs as formulas in the letters of `shapes`, such as "(T+S)·K·V" or "T·log T·V", and what the letters stand for."""
 
 import inspect
 import math
@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
-
-LENGTHS = "TS"
 
 
 def evaluate(formula: str, sizes: Mapping[str, float]) -> float:
@@ -23,36 +21,25 @@ def evaluate(formula: str, sizes: Mapping[str, float]) -> float:
     return sum(math.prod(_factor(factor, sizes) for factor in _split(term, "·")) for term in _split(formula, "+"))
 
 
-def degree(formula: str) -> float:
-    """The power of the length with which a formula grows; a logarithm counts for nothing.
-
-    Args:
-      formula: as for `evaluate`.
-    Returns: 0 for what does not depend on T or S.
-    """
-    letters = dict.fromkeys(re.findall(r"[A-Z]", formula), 1.0)
-
-    def at(length: float) -> float:
-        return evaluate(formula, letters | dict.fromkeys(LENGTHS, length))
-
-    return round(2 * math.log2(at(2.0**61) / at(2.0**60))) / 2 if letters else 0
-
-
 def letters_of(function: Callable, knobs: Mapping[str, Any]) -> dict[str, int]:
     """The sizes that a function's docstring gives letters to: `projection: [M,K]` of an array, `chunk: C` of a number.
 
     Args:
       function: documented as the house does.
       knobs: name → array (or its shape and dtype) or number; what is not named here has its default.
-    Returns: letter → size.
+    Returns: letter → size; 0 for a letter that only an array has which is not given.
     """
     said, found = inspect.getdoc(function) or "", {}
+    arrays = {name: letters.split(",") for name, letters in re.findall(r"\b(\w+): \[([A-Z](?:,[A-Z])*)\]", said)}
     defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
-    for name, knob in (defaults | dict(knobs)).items():
-        array = re.search(rf"\b{name}: \[([A-Z](?:,[A-Z])*)\]", said)
+    knobs = defaults | dict(knobs)
+    there = {letter for name, letters in arrays.items() if knobs.get(name) is not None for letter in letters}
+    for name, knob in knobs.items():
         number = re.search(rf"\b{name}: ([A-Z])\b", said)
-        if array and hasattr(knob, "shape"):
-            found |= dict(zip(array[1].split(","), jnp.shape(knob), strict=False))
+        if name in arrays and hasattr(knob, "shape"):
+            found |= dict(zip(arrays[name], jnp.shape(knob), strict=False))
+        elif name in arrays and knob is None:
+            found |= dict.fromkeys(set(arrays[name]) - there, 0)
         elif number and isinstance(knob, int):
             found[number[1]] = knob
     return found

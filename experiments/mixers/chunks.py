@@ -2,7 +2,8 @@
 
     python experiments/mixers/chunks.py
 
-Forward and backward, gradients of every array, the two forms in turns in one process.
+Forward and backward, as `selfattn bench` does: the output, and the gradients of every array for a given gradient of the
+output. The two forms in turns in one process.
 """
 
 import argparse
@@ -47,17 +48,20 @@ def arrays_of(name: str, length: int) -> dict[str, Array]:
 
 
 def gradients_of(form: Callable[..., Any], arrays: dict[str, Array]) -> Callable[[], Any]:
-    """One call that computes the gradients of a form's outputs by every array."""
+    """One call that computes a form's output, and its gradients by every array."""
 
-    def total(arrays: dict[str, Array]) -> Array:
-        def one_head(head: dict[str, Array]) -> Array:
-            knobs = {each: array for each, array in head.items() if each not in OF_HEADS}
-            return form(*(head[each] for each in OF_HEADS), **knobs)[0]
+    def one_head(head: dict[str, Array]) -> Array:
+        knobs = {each: array for each, array in head.items() if each not in OF_HEADS}
+        return form(*(head[each] for each in OF_HEADS), **knobs)[0]
 
-        return jnp.sin(jax.vmap(one_head)(arrays)).sum()
+    def forward_backward(arrays: dict[str, Array], cotangent: Array) -> tuple[Array, Any]:
+        output, pullback = jax.vjp(jax.vmap(one_head), arrays)
+        return output, pullback(cotangent)
 
-    program = jax.jit(jax.grad(total)).lower(arrays).compile()
-    return lambda: jax.block_until_ready(program(arrays))
+    random = np.random.default_rng(1)
+    cotangent = jnp.asarray(random.standard_normal(arrays["value"].shape), jnp.float32)
+    program = jax.jit(forward_backward).lower(arrays, cotangent).compile()
+    return lambda: jax.block_until_ready(program(arrays, cotangent))
 
 
 def compare(names: list[str], length: int, repeats: int) -> Table:

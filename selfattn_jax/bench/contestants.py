@@ -18,8 +18,7 @@ from selfattn_jax.choosing import Implementation
 from selfattn_jax.config import ConfigError, Document, Problem, validate
 from selfattn_jax.config.errors import gathered, nearest, wrong
 from selfattn_jax.config.parsing import Builder, Tree
-from selfattn_jax.config.schema import AttentionConfig, ModelConfig, ParallelMixers
-from selfattn_jax.formulas import degree
+from selfattn_jax.config.schema import ModelConfig
 from selfattn_jax.shapes import Array
 
 FORMS: tuple[str, ...] = get_args(Implementation)
@@ -113,21 +112,6 @@ def choose_against(labels: Sequence[str], wanted: str | None) -> str:
     return wanted
 
 
-def claims(mixer: Any) -> tuple[float | None, float | None]:
-    """The powers of the length with which a mixer's time and memory grow, by the catalogue.
-
-    Args:
-      mixer: its config, or None.
-    Returns: for time and memory; None where nothing is claimed: of a reference, of an attention that a mask thins out
-      or that a form was chosen for, and of several mixers in parallel.
-    """
-    whole = not isinstance(mixer, AttentionConfig) or (mixer.mask is None and mixer.implementation == "auto")
-    if mixer is None or isinstance(mixer, ParallelMixers) or not whole:
-        return None, None
-    entry = catalogue.in_slot("mixer")[mixer.name]
-    return degree(entry.cost), degree(entry.memory)
-
-
 def _contestant(source: str) -> Contestant:
     labelled = LABELLED.fullmatch(source)
     label, text = (part.strip() for part in labelled.groups()) if labelled else ("", source.strip())
@@ -148,7 +132,7 @@ def _unlabelled(text: str, source: str) -> Contestant:
     mixer = read_mixer(f"{{implementation: {text}}}" if text in FORMS else text, source)
 
     def make(settings: BenchSettings, length: int) -> nnx.Module:
-        return make_mixer(mixer, _sizes(settings, length), nnx.Rngs(0))
+        return make_mixer(mixer, model_sizes(settings, length), nnx.Rngs(0))
 
     return _made(source, make, mixer)
 
@@ -167,6 +151,13 @@ def _made(source: str, make: Callable[[BenchSettings, int], nnx.Module], mixer: 
         check_module(partial(make, settings, length), settings, length)
 
     return Contestant(source, source, compile, check, mixer)
+
+
+def model_sizes(settings: BenchSettings, length: int) -> dict[str, Any]:
+    """The sizes of a model with these heads, by the names in `catalogue.SIZES`."""
+    heads, width = settings.heads, settings.width
+    sizes = {"heads": heads, "groups": heads, "width": heads * width, "key_width": width, "value_width": width}
+    return {**sizes, "length": length, "reach": length, "causal": settings.causal}
 
 
 def read_mixer(text: str, source: str) -> Any:
@@ -188,13 +179,6 @@ def read_mixer(text: str, source: str) -> Any:
         return validate(Document(Tree({"mixer": tree}, _place(source))), ModelConfig).mixer
     except ConfigError as error:  # a model was checked: its keys stand below `model`
         raise ConfigError([replace(one, path=f"model.{one.path}") for one in error.problems]) from None
-
-
-def _sizes(settings: BenchSettings, length: int) -> dict[str, Any]:
-    """The sizes of a model with these heads, by the names in `catalogue.SIZES`."""
-    heads, width = settings.heads, settings.width
-    sizes = {"heads": heads, "groups": heads, "width": heads * width, "key_width": width, "value_width": width}
-    return {**sizes, "length": length, "reach": length, "causal": settings.causal}
 
 
 def _problem(one: Contestant, settings: BenchSettings) -> Problem | None:

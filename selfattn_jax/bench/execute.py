@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from selfattn_jax.bench.contestants import Contestant, check_contestants, choose_against, claims, contestants
+from selfattn_jax.bench.claims import claims
+from selfattn_jax.bench.contestants import Contestant, check_contestants, choose_against, contestants
 from selfattn_jax.bench.machine import core_count, device_name, nothing_kept, versions
 from selfattn_jax.bench.measuring import measure
 from selfattn_jax.bench.plots import bench_plot
@@ -68,7 +69,7 @@ def begin(found: Sequence[Contestant], settings: BenchSettings, against: str) ->
             source=one.source,
             mixer=None if one.mixer is None else one.mixer.model_dump(mode="json", by_alias=True),
             absent=one.absent,
-            **dict(zip(("time_power", "memory_power"), claims(one.mixer), strict=True)),
+            **dict(zip(("time_power", "memory_power"), claims(one.mixer, settings), strict=True)),
         )
         for one in found
     )

@@ -6,7 +6,8 @@
      "against": label of the variant that ratios refer to,
      "variants": [{"label", "source": what the command line said, "mixer": its config with every default, or null for a
                    reference, "absent": why it took no part, or null,
-                   "time_power", "memory_power": of the length, by the catalogue, or null where it does not say}],
+                   "time_power", "memory_power": of the length, of the catalogue's formulas at these lengths, or null
+                   where it does not say}],
      "lengths": [{"length": T,
                   "rows": [{"variant": label,
                             "forward", "forward_backward": {"median", "low", "high" (quartiles), "samples"}, or null,

@@ -36,7 +36,7 @@ def bench_table(bench: Bench) -> Table:
 
 
 def slope_table(bench: Bench) -> Table:
-    """The exponents with which time and memory grow with length, beside those that the catalogue claims.
+    """The exponents with which time and memory grow with length, beside those that the catalogue's formulas claim.
 
     Args:
       bench: with at least one length.
@@ -51,7 +51,7 @@ def slope_table(bench: Bench) -> Table:
         view.add_column(name, justify="right", no_wrap=True)
     for one in bench.slopes:
         backward = (one.forward_backward,) if bench.settings.backward else ()
-        of_time, of_memory = (MISSING if p is None else f"T^{p:g}" for p in claimed[one.variant])
+        of_time, of_memory = map(power, claimed[one.variant])
         cells = (one.variant, *map(power, (one.forward, *backward)), of_time, power(one.memory), of_memory)
         view.add_row(*map(Text, cells))
     return view

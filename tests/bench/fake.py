@@ -44,7 +44,7 @@ class Silent:
 
 def settings(lengths: str = "16,32", **changes: Any) -> BenchSettings:
     sizes = {"batch": 1, "heads": 2, "width": 8, "repeats": 2}
-    return read_settings({"lengths": lengths, **sizes, **changes})
+    return read_settings({"lengths": lengths} | sizes | changes)
 
 
 def contestant(label: str, call: Callable[[Step, int], Callable[[], Any]], compiling: Callable[[], Any]) -> Contestant:

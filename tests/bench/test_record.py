@@ -95,6 +95,6 @@ def test_the_growth_that_the_catalogue_claims_stands_beside_the_growth_found():
     claimed = [one.model_copy(update={"time_power": 1, "memory_power": 2}) for one in record.variants[:1]]
     text = printed(slope_table(record.model_copy(update={"variants": (*claimed, *record.variants[1:])})))
     assert [line.split() for line in text.splitlines() if line.strip()[:2] in ("a ", "b ")] == [
-        ["a", "T^1.00", "T^1.00", "T^1", "T^2.00", "T^2"],
+        ["a", "T^1.00", "T^1.00", "T^1.00", "T^2.00", "T^2.00"],
         ["b", "T^2.00", "T^2.00", "–", "–", "–"],
     ]

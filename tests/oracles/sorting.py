@@ -19,13 +19,14 @@ def hash_bucket(vector, rotation):
     return both.index(max(both))
 
 
-def hashed_pairs(query, rotation, chunk, causal, key_mask):
+def hashed_pairs(query, rotations, chunk, causal, key_mask):
     """{(i, j) : bucketᵢ = bucketⱼ, chunkᵢ − chunkⱼ ∈ {0, 1}}, chunks of the order by bucket and position.
 
+    A bucket is what all rotations say, coarse before fine.
     Causal: {(i, j) : bucketᵢ = bucketⱼ, 0 ≤ rankᵢ − rankⱼ ≤ chunk}, which no later position can change.
     """
     members = visible_positions(len(query), key_mask)
-    bucket = {i: hash_bucket(query[i], rotation) for i in members}
+    bucket = {i: [hash_bucket(query[i], rotation) for rotation in rotations] for i in members}
     order = sorted(members, key=lambda i: (bucket[i], i))
     rank = {i: place for place, i in enumerate(order)}
 
@@ -37,14 +38,15 @@ def hashed_pairs(query, rotation, chunk, causal, key_mask):
     return {(i, j) for i in members for j in members if bucket[i] == bucket[j] and near(i, j)}
 
 
-def mixer_reformer(query, key, value, *, causal=False, key_mask=None, rotations, chunk):
+def mixer_reformer(query, key, value, *, causal=False, key_mask=None, rotations, finer=None, chunk):
     """yᵢ = Σ_{j∈Uᵢ} softmaxⱼ(qᵢ·kⱼ/√K) vⱼ, kⱼ = qⱼ/‖qⱼ‖, Uᵢ what any round pairs with i, or {i} (arXiv:2001.04451)."""
     assert len(query) == len(value)  # the key is not read
-    query, rotations = double(query), double(rotations)
+    query = double(query)
+    hashes = [double(each) for each in (rotations, finer) if each is not None]
     members = visible_positions(len(query), key_mask)
     mask = np.zeros((len(query), len(query)), bool)
-    for rotation in rotations:
-        for i, j in hashed_pairs(query, rotation, chunk, causal, key_mask):
+    for of_round in zip(*hashes, strict=True):
+        for i, j in hashed_pairs(query, of_round, chunk, causal, key_mask):
             mask[i, j] = i != j
     for i in members:
         mask[i, i] = not any(mask[i])
@@ -54,9 +56,9 @@ def mixer_reformer(query, key, value, *, causal=False, key_mask=None, rotations,
     return attend(query, units, value, score=score_scaled_dot, normalizer=normalizer_softmax, mask=mask)["output"]
 
 
-def mixer_reformer_weights(query, key, *, causal=False, key_mask=None, rotations, chunk):
+def mixer_reformer_weights(query, key, *, causal=False, key_mask=None, rotations, finer=None, chunk):
     """wᵢⱼ = softmaxⱼ(qᵢ·kⱼ/√K) over Uᵢ: what `mixer_reformer` gives for the unit vectors as values."""
-    knobs = {"causal": causal, "key_mask": key_mask, "rotations": rotations, "chunk": chunk}
+    knobs = {"causal": causal, "key_mask": key_mask, "rotations": rotations, "finer": finer, "chunk": chunk}
     return mixer_reformer(query, key, np.eye(len(query)), **knobs)
 
 

@@ -81,7 +81,7 @@ def _read(chunks: Chunks) -> tuple[tuple[Array, Array], Read]:
     near = [_summed(query * key) for query, key in zip(late, _early(key), strict=True)]
     weights = _assembled(near, [query @ _turned(key) for query, key in zip(asked, offered, strict=True)])
     known, telling = query * fading.before, key * fading.after
-    written = jnp.einsum("ntk,ntv->nkv", telling, value)
+    written = _kept(_turned(telling)) @ value
     states, final = states_between(fading.whole[..., None], written, start)
     output = weights @ value + known @ states
     return (output, final), Read(fading, late, asked, offered, weights, known, telling, written, states)
@@ -106,7 +106,8 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
     written = written + jnp.einsum("ntk,ntv->nkv", read.telling, value_tangent)
     written = written + sums[:, -1, :, None] * (whole * read.states + read.written)
     states, final = states_between(whole, written, start_tangent)
-    return result, (output + (asking * read.fading.before) @ read.states + read.known @ states, final)
+    by_state = _turned(_kept(_turned(states) @ _turned(read.known)))
+    return result, (output + (asking * read.fading.before) @ read.states + by_state, final)
 
 
 def _near_tangents(key: Array, asking: Array, offering: Array, read: Read) -> list[Array]:

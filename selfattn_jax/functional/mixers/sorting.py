@@ -3,6 +3,8 @@
 Both are square: query, key and value are of one sequence, and key_mask says which of its positions hold data.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,7 @@ def reformer(
     causal: bool = False,
     key_mask: Array | None = None,
     rotations: Array,
+    finer: Array | None = None,
     chunk: PositiveInt,
 ) -> Array:
     """Attends to what falls into the same bucket, by hashing directions in several rounds; keys are unit queries.
@@ -31,22 +34,24 @@ def reformer(
       yᵢ = Σ_{j∈Uᵢ} softmaxⱼ(qᵢ·kⱼ/√K) vⱼ        kⱼ = qⱼ/‖qⱼ‖,  each j once, however many rounds find it
       Uᵢ = ∪ᵣ {j ≠ i : bucketʳⱼ = bucketʳᵢ, ⌊rankʳᵢ/chunk⌋ − ⌊rankʳⱼ/chunk⌋ ∈ {0, 1}};  {i} if that is empty
       Uᵢ = ∪ᵣ {j ≠ i : bucketʳⱼ = bucketʳᵢ, 0 ≤ rankʳᵢ − rankʳⱼ ≤ chunk} when causal, which nothing later can change
-      bucketʳᵢ = argmax [qᵢ rotationsʳ, −qᵢ rotationsʳ]        rankʳᵢ: that of (bucketʳᵢ, i) in their order
+      bucketʳᵢ = argmax [qᵢ rotationsʳ, −qᵢ rotationsʳ], then argmax [qᵢ finerʳ, −qᵢ finerʳ] if there are finer ones
+      rankʳᵢ: that of (bucketʳᵢ, i) in their order
 
     Args:
       query: [T,K].  key: [T,K], not read.  value: [T,V].
       causal: whether a query meets earlier positions alone.
       key_mask: [T] bool, True = holds data; what is hidden may be anything, NaN included, and has no rank.
       rotations: [R,K,H], drawn from the normal distribution: R rounds of 2H buckets.
+      finer: [R,K,G], drawn likewise: each bucket falls into 2G finer ones, so that many cost few products; None = none.
       chunk: C, how many positions lie next to each other once sorted, and meet; they also meet the chunk before.
     Returns: [T,V], in value's dtype; 0 where hidden.
     Raises: ValueError naming the argument whose shape or dtype is off, or a chunk below 1.
     References: Kitaev et al. 2020, arXiv:2001.04451.
     """
-    query, visible, rotations = _shown_queries(query, key, key_mask, rotations, chunk)
+    query, visible, hashes = _shown_queries(query, key, key_mask, rotations, finer, chunk)
     check_shapes({"T": query.shape[0]}, value=(value, "TV"))
     values, keys = shown(value.astype(query.dtype), visible), unit(query)
-    order, rank, places = _hash(query, visible, rotations, chunk, causal)
+    order, rank, places = _hash(query, visible, hashes, chunk, causal)
     filled = [jnp.pad(rows, ((0, -rows.shape[0] % chunk), (0, 0))) for rows in (query, keys, values)]
 
     def meet(number: Array, order: Array, rank: Array) -> tuple[Array, Array, Array]:
@@ -77,6 +82,7 @@ def reformer_weights(
     causal: bool = False,
     key_mask: Array | None = None,
     rotations: Array,
+    finer: Array | None = None,
     chunk: PositiveInt,
 ) -> Array:
     """The attention matrix that `reformer` applies without ever forming it.
@@ -86,9 +92,9 @@ def reformer_weights(
     Args: those of `reformer`.
     Returns: [T,T], in at least float32.
     """
-    query, visible, rotations = _shown_queries(query, key, key_mask, rotations, chunk)
+    query, visible, hashes = _shown_queries(query, key, key_mask, rotations, finer, chunk)
     length = query.shape[0]
-    _, _, places = _hash(query, visible, rotations, chunk, causal)
+    _, _, places = _hash(query, visible, hashes, chunk, causal)
     found = _near(places[:, :length, None] - places[:, None, :length], chunk, causal)
     itself = jnp.eye(length, dtype=bool) & visible[:, None]
     met = jnp.any(found, axis=0) & visible[:, None] & ~itself
@@ -98,27 +104,32 @@ def reformer_weights(
 
 
 def _shown_queries(
-    query: Array, key: Array, key_mask: Array | None, rotations: Array, chunk: int
-) -> tuple[Array, Array, Array]:
-    """The queries, 0 where hidden, in the dtype of sums; which are visible; the rotations in the same dtype."""
+    query: Array, key: Array, key_mask: Array | None, rotations: Array, finer: Array | None, chunk: int
+) -> tuple[Array, Array, tuple[Array, ...]]:
+    """The queries, 0 where hidden; which are visible; rotations, coarse to fine; all in the dtype of sums."""
     sizes = check_shapes(query=(query, "TK"), key=(key, "TK"), rotations=(rotations, "RKH"))
+    hashes = (rotations,) if finer is None else (rotations, finer)
+    if finer is not None:
+        check_shapes(sizes, finer=(finer, "RKG"))
     check_key_mask(key_mask, sizes["T"])
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}")
     dtype = accumulation_dtype(query, key)
     visible = jnp.ones(sizes["T"], bool) if key_mask is None else key_mask
-    return shown(query.astype(dtype), key_mask), visible, jnp.asarray(rotations, dtype)
+    return shown(query.astype(dtype), key_mask), visible, tuple(jnp.asarray(each, dtype) for each in hashes)
 
 
-def _hash(query: Array, visible: Array, rotations: Array, chunk: int, causal: bool) -> tuple[Array, Array, Array]:
+def _hash(
+    query: Array, visible: Array, hashes: tuple[Array, ...], chunk: int, causal: bool
+) -> tuple[Array, Array, Array]:
     """Who stands where, for T filled up to a multiple of the chunk: order, rank and place, each [R,P].
 
     A place is one number for bucket and chunk (bucket and rank when causal); `_near` says which two of them meet.
     """
-    # One round after the other: usual numbers of buckets grow with the length, and with them what a round holds.
-    buckets = jax.lax.map(lambda rotation: _buckets(query @ rotation), rotations)
+    # One round after the other: what a round holds grows with the number of buckets.
+    buckets = jax.lax.map(lambda rotations: _buckets(query, rotations), hashes)
     filled = query.shape[0] + -query.shape[0] % chunk
-    last = 2 * rotations.shape[2]
+    last = math.prod(2 * rotations.shape[2] for rotations in hashes)
     extra = ((0, 0), (0, filled - query.shape[0]))
     buckets = jnp.pad(jnp.where(visible[None, :], buckets, last), extra, constant_values=last)
     # Numbers that differ are sorted faster than an order is found, and this keeps equal buckets in theirs.
@@ -130,7 +141,15 @@ def _hash(query: Array, visible: Array, rotations: Array, chunk: int, causal: bo
     return order, rank, jnp.where(buckets < last, places, _hidden(chunk))
 
 
-def _buckets(rotated: Array) -> Array:
+def _buckets(query: Array, hashes: tuple[Array, ...]) -> Array:
+    """[T,K] → [T], the number of the bucket by rotations [K,H], coarse to fine."""
+    number = jnp.zeros(query.shape[0], jnp.int32)
+    for rotation in hashes:
+        number = 2 * rotation.shape[1] * number + _bucket(query @ rotation)
+    return number
+
+
+def _bucket(rotated: Array) -> Array:
     """[T,H] → [T], the argmax of [rotated, −rotated], which is not put together."""
     highest, lowest = jnp.argmax(rotated, axis=1), jnp.argmin(rotated, axis=1)
     opposite = -rotated.min(axis=1) > rotated.max(axis=1)
@@ -207,7 +226,7 @@ def sinkhorn(
     to_own, to_sorted, shares = _sinkhorn(query, key, key_mask, block, temperature, iterations, rng)
     length = check_shapes(key=(key, "TK"), value=(value, "TV"))["T"]
     values = _in_blocks(shown(value.astype(shares.dtype), key_mask), block)
-    output = to_own @ values + to_sorted @ jnp.einsum("bic,civ->biv", shares, values)
+    output = to_own @ values + to_sorted @ _mixed(shares, values)
     return output.reshape(-1, value.shape[1])[:length].astype(value.dtype)
 
 
@@ -228,8 +247,8 @@ def sinkhorn_weights(
     Returns: [T,T], in at least float32.
     """
     to_own, to_sorted, shares = _sinkhorn(query, key, key_mask, block, temperature, iterations, rng)
-    weights = jnp.einsum("bqi,bic->bqci", to_sorted, shares)
-    weights = weights + jnp.einsum("bqi,bc->bqci", to_own, jnp.eye(shares.shape[0], dtype=shares.dtype))
+    weights = jnp.einsum("bqi,ibc->bqci", to_sorted, shares)
+    weights = weights + jnp.einsum("bqi,bc->bqci", to_own, jnp.eye(shares.shape[1], dtype=shares.dtype))
     length = query.shape[0]
     return weights.reshape(weights.shape[0] * block, -1)[:length, :length]
 
@@ -243,7 +262,7 @@ def _sinkhorn(
     iterations: int,
     rng: Array | None,
 ) -> tuple[Array, Array, Array]:
-    """Weights of the own block and of the sorted one [n,block,block]; of what the latter is made [n,block,n]."""
+    """Weights of the own block and of the sorted one [n,block,block]; of what the latter is made [block,n,n]."""
     sizes = check_shapes(query=(query, "TK"), key=(key, "TK"), temperature=(temperature, ""))
     check_key_mask(key_mask, sizes["T"])
     if block < 1:
@@ -263,14 +282,19 @@ def _sinkhorn(
     live = counts[:, 0] > 0
     logarithms = _log_permutation(scores / jnp.asarray(temperature, dtype), live, iterations)
     # Row i of the sorted block is a mean over those blocks that hold a row i: a softmax, which cannot underflow.
-    places = jnp.broadcast_to(holds[:, :, 0].T[None], (live.shape[0], block, live.shape[0]))
-    shares = jax.vmap(softmax)(jnp.broadcast_to(logarithms[:, None, :], places.shape), places)
-    both = jnp.concatenate([keys, jnp.einsum("bic,cik->bik", shares, keys)], axis=1)
+    places = jnp.broadcast_to(holds[:, :, 0].T[:, None], (block, live.shape[0], live.shape[0]))
+    shares = jax.vmap(softmax)(jnp.broadcast_to(logarithms[None], places.shape), places)
+    both = jnp.concatenate([keys, _mixed(shares, keys)], axis=1)
     present = jnp.broadcast_to(jnp.any(holds[:, :, 0], axis=0)[None], holds.shape[:2])
     mask = jnp.concatenate([holds[:, :, 0], present], axis=1) & live[:, None]
     scores = jnp.einsum("bqk,bik->bqi", queries, both) * scale
     weights = jax.vmap(softmax)(scores, jnp.broadcast_to(mask[:, None, :], scores.shape))
     return weights[..., :block], weights[..., block:], shares
+
+
+def _mixed(shares: Array, blocks: Array) -> Array:
+    """Blocks [n,block,X] mixed row by row with shares [block,n,n]."""
+    return jnp.swapaxes(shares @ jnp.swapaxes(blocks, 0, 1), 0, 1)
 
 
 def _log_permutation(scores: Array, live: Array, iterations: int) -> Array:

@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from selfattn_jax.functional import mixers
 from selfattn_jax.functional.mixers import sorting
 from selfattn_jax.functional.scores import unit
-from selfattn_jax.modules.mixers import Reformer
+from selfattn_jax.modules.mixers import Reformer, Sinkhorn
+from tests import oracles
 from tests.exam.sitting import quick_jit
 from tests.functional.mixers.test_kernels import draw
 
@@ -31,7 +32,7 @@ def softmax_attention(query, key, value, mask):
 
 def test_a_bucket_is_the_largest_of_both_signs_and_the_first_of_equals():
     rotated = np.float32([[1, -2], [2, 1], [2, -2], [-1, 1], [0, 0]])
-    assert sorting._buckets(rotated).tolist() == [3, 0, 0, 1, 0]
+    assert sorting._bucket(rotated).tolist() == [3, 0, 0, 1, 0]
 
 
 def test_opposite_directions_are_two_buckets():
@@ -47,6 +48,22 @@ def test_opposite_directions_are_two_buckets():
     assert_array_equal(alone, value[:2])
 
 
+def test_finer_buckets_lie_within_the_coarse_ones():
+    """Right and left, then up and down: each quadrant is a bucket."""
+    query = jnp.array([[2.0, 1.0], [1.0, -0.5], [3.0, 2.0], [-3.0, 1.0], [-0.1, 0.05], [1.0, -0.7]])
+    first, second = np.array([[[1.0], [0.0]]]), np.array([[[0.0], [1.0]]])
+    weights = reformer_weights(query, query, rotations=first, finer=second, chunk=8)
+    assert [np.flatnonzero(row).tolist() for row in weights] == [[2], [5], [0], [4], [3], [1]]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_finer_buckets_are_those_of_the_definition(causal):
+    (query, key, value), visible = draw(30, 30), np.arange(30) % 7 != 3
+    knobs = {"rotations": rotations(3, 2), "finer": rotations(3, 3, seed=5), "chunk": 4, "key_mask": visible}
+    wanted = oracles.mixer_reformer(query, key, value, **knobs, causal=causal)
+    assert_allclose(reformer(*map(jnp.array, (query, key, value)), **knobs, causal=causal), wanted, atol=2e-5)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_one_chunk_of_everything_is_softmax_attention_to_all_others(causal):
     query, _, value = map(jnp.array, draw(9, 9))
@@ -59,12 +76,13 @@ def test_one_chunk_of_everything_is_softmax_attention_to_all_others(causal):
 
 
 @pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("finer", [{}, {"finer": rotations(3, 1, seed=5)}], ids=["coarse", "finer"])
 @pytest.mark.parametrize("length", [15, 16, 17, 33, 64])
-def test_any_length_is_what_the_weights_say(causal, length):
+def test_any_length_is_what_the_weights_say(causal, finer, length):
     """The output comes round by round and chunk by chunk, the weights from all pairs at once."""
     query, key, value = map(jnp.array, draw(length, length))
     visible = jnp.array(np.random.default_rng(length).random(length) < 0.8)
-    knobs = {"rotations": rotations(3, 2), "chunk": 8, "causal": causal, "key_mask": visible}
+    knobs = {"rotations": rotations(3, 2), **finer, "chunk": 8, "causal": causal, "key_mask": visible}
     weights = reformer_weights(query, key, **knobs)
     assert_allclose(weights.sum(axis=1), visible.astype(float), atol=1e-6)
     assert_allclose(reformer(query, key, value, **knobs), weights @ value, atol=1e-6)
@@ -123,6 +141,19 @@ def test_rotations_are_drawn_anew_only_where_asked_and_given_a_key():
         drawn = module(jax.random.key(1)).knobs["rotations"].array
         assert bool((drawn != fixed).any()) == redraw
         assert not jax.tree.leaves(nnx.state(module, nnx.Param))
+
+
+def test_many_buckets_are_found_in_two_goes():
+    module = Reformer(2, 4, 65, rounds=3, chunk=1, redraw=True, rngs=nnx.Rngs(0))
+    assert Reformer(2, 4, 64, rounds=3, chunk=1, rngs=nnx.Rngs(0))().knobs["rotations"].array.shape == (2, 3, 4, 32)
+    for knobs in (module().knobs, module(jax.random.key(1)).knobs):
+        shapes = [knobs[name].array.shape for name in ("rotations", "finer")]
+        assert shapes == [(2, 3, 4, 5), (2, 3, 4, 4)], "80 buckets, the fewest of 10 times an even number"
+
+
+@pytest.mark.parametrize(("length", "block"), [(1, 1), (2, 1), (3, 2), (8, 2), (9, 4), (64, 8), (2048, 32), (2049, 64)])
+def test_a_block_is_the_power_of_2_from_the_root_of_half_the_length_on(length, block):
+    assert Sinkhorn(length)().knobs["block"] == block
 
 
 def test_a_block_of_everything_is_sorted_to_itself():
