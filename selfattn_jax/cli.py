@@ -127,7 +127,7 @@ def run(
         from selfattn_jax.config.loading import load, located
         from selfattn_jax.reports.page import write_report
         from selfattn_jax.reports.reading import read_run
-        from selfattn_jax.reports.tables import run_table
+        from selfattn_jax.reports.tables import further_table, run_table
         from selfattn_jax.runs.execute import execute
         from selfattn_jax.runs.progress import RunProgress
 
@@ -135,7 +135,8 @@ def run(
         folder = out or Path("runs") / _folder_name(config, overrides)
         with located(document), RunProgress(console, loaded.training.steps) as progress:
             execute(loaded, folder, progress, label=config.stem)
-        console.print(run_table(read_run(folder)))
+        record = read_run(folder)
+        console.print(*filter(None, (run_table(record), further_table(record))), sep="\n")
         console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
 
 
@@ -158,7 +159,8 @@ def compare(
     """
     with _plain_errors():
         _prepare()
-        from selfattn_jax.reports.tables import study_table
+        from selfattn_jax.reports.reading import read_study
+        from selfattn_jax.reports.tables import further_table, study_table
         from selfattn_jax.runs.progress import RunProgress
         from selfattn_jax.studies.study import compare as compare_trials
         from selfattn_jax.studies.study import load_study
@@ -169,7 +171,7 @@ def compare(
         total = sum(trial.config.training.steps for trial in loaded.trials)
         with RunProgress(console, total) as progress:
             table = compare_trials(loaded, folder, progress)
-        console.print(study_table(table))
+        console.print(*filter(None, (study_table(table), further_table(read_study(folder)))), sep="\n")
         console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -1,7 +1,7 @@
 """Numbers for humans. Every function takes None, NaN and ±∞ too, and shows them as a dash."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MISSING = "–"
@@ -34,6 +34,11 @@ def interval(low: Any, high: Any, metric: str, like: Any = None) -> str:
         return f"[{_percent(ends[0])}, {_percent(ends[1])}]"
     digits = _decimals(finite(like) or ends[1])
     return f"[{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]"
+
+
+def span(scores: Sequence[float], metric: str) -> str:
+    """From the lowest score to the highest, such as 12 % to 40 %; "" of fewer than two."""
+    return f"{score(min(scores), metric)} to {score(max(scores), metric)}" if len(scores) > 1 else ""
 
 
 def score_interval(mean: Any, low: Any, high: Any, metric: str) -> str:

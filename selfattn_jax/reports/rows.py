@@ -81,6 +81,36 @@ def run_rows(record: RunRecord) -> list[Row]:
     return sorted(rows, key=lambda row: (_badness(row.validation, better), row.diverged, row.learning_rate))
 
 
+@dataclass(frozen=True)
+class Further:
+    """What one further test found: other lengths or difficulties than the ones that count."""
+
+    knobs: str  # what it changes in the task
+    scores: Sequence[float]  # one per seed that did not diverge
+    baselines: Sequence[tuple[str, float]]  # shortcuts there, best first
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds that are left."""
+        return sum(self.scores) / len(self.scores) if self.scores else None
+
+
+def further(record: RunRecord, rate: float | None = None) -> list[Further]:
+    """The further tests of a run folder, at one learning rate; None = at the one that counts."""
+    result = record.result or {}
+    if rate is None:
+        rate = next((row.learning_rate for row in run_rows(record)), None)
+    better = higher_is_better(str(result.get("metric", "")))
+    found = []
+    for test in result.get("also") or []:
+        pairs = zip(result["runs"], test["runs"], strict=True)
+        scores = [finite(score) for run, score in pairs if rate is None or run.get("learning_rate") == rate]
+        knobs = ", ".join(f"{name} = {formats.plain(value)}" for name, value in test["knobs"].items())
+        known = [score for score in scores if score is not None]
+        found.append(Further(knobs, known, ranked_baselines(test.get("baselines") or {}, better)))
+    return found
+
+
 def cost_row(record: RunRecord) -> Row:
     """What a run folder cost as a whole."""
     result = record.result or {}

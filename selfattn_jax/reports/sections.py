@@ -11,7 +11,7 @@ from selfattn_jax.reports import along, depths, drawing, formats, maps, plots, s
 from selfattn_jax.reports.inline import inline_svg
 from selfattn_jax.reports.plots import Curve
 from selfattn_jax.reports.reading import RunRecord
-from selfattn_jax.reports.rows import Row, higher_is_better, ranked_baselines, run_rows
+from selfattn_jax.reports.rows import Row, further, higher_is_better, ranked_baselines, run_rows
 
 #: Inches: beside a page's full width, and on a telephone.
 BROAD, NARROW = (9.4, 4.3), (4.3, 4.1)
@@ -213,32 +213,19 @@ def _shortcut_in_words(name: str, shortcut: along.Shortcut, metric: str) -> str:
 
 def also(subject: Subject) -> list[dict[str, Any]]:
     """What every trial scored on the further tests, beside the shortcuts there."""
-    lines = []
-    for trial in subject.trials:
-        result = trial.run.result or {}
-        rate = _shown_rate(trial)
-        for test in result.get("also") or []:
-            scores = [
-                score
-                for run, score in zip(result["runs"], test["runs"], strict=True)
-                if rate is None or run.get("learning_rate") == rate
-            ]
-            known = [score for score in scores if score is not None]
-            lines.append(_also_cells(subject, trial, test, known))
-    return lines
-
-
-def _also_cells(subject: Subject, trial: Trial, test: Mapping[str, Any], scores: Sequence[float]) -> dict[str, Any]:
     text = partial(formats.score, metric=subject.metric)
-    ranked = ranked_baselines(test.get("baselines") or {}, higher_is_better(subject.metric))
-    return {
-        "label": trial.label,
-        "tint": tint(trial.index),
-        "knobs": ", ".join(f"{name} = {formats.plain(value)}" for name, value in test["knobs"].items()),
-        "score": text(sum(scores) / len(scores) if scores else None),
-        "range": f"{text(min(scores))} to {text(max(scores))}" if len(scores) > 1 else "",
-        "shortcuts": [f"{name} {text(score)}" for name, score in ranked],
-    }
+    return [
+        {
+            "label": trial.label,
+            "tint": tint(trial.index),
+            "knobs": test.knobs,
+            "score": text(test.mean),
+            "range": formats.span(test.scores, subject.metric),
+            "shortcuts": [f"{name} {text(score)}" for name, score in test.baselines],
+        }
+        for trial in subject.trials
+        for test in further(trial.run, trial.learning_rate)
+    ]
 
 
 def attention(subject: Subject) -> dict[str, Any] | None:

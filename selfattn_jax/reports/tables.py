@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from selfattn_jax.reports import formats
-from selfattn_jax.reports.reading import RunRecord
-from selfattn_jax.reports.rows import Row, higher_is_better, ranked_baselines, run_rows, study_rows, winner
+from selfattn_jax.reports.reading import RunRecord, StudyRecord
+from selfattn_jax.reports.rows import Row, further, higher_is_better, ranked_baselines, run_rows, study_rows, winner
 
 COLUMNS = ("score", "seeds solved", "learning rate", "parameters", "forward", "time")
 
@@ -63,6 +63,33 @@ def run_table(record: RunRecord) -> Table:
     for name, score in ranked_baselines(result.get("baselines") or {}, higher_is_better(metric)):
         view.add_row(*map(Text, (name, "", formats.score(score, metric), "shortcut")), style="dim")
     return view
+
+
+def further_table(record: RunRecord | StudyRecord) -> Table | None:
+    """What a run, or every trial of a study, scored on the further tests, each beside the best shortcut there.
+
+    Returns: the table; None where there are no further tests.
+    """
+    view = _empty("further tests", "")
+    view.add_column("variant", overflow="fold")
+    view.add_column("test", overflow="fold")
+    for name in ("score", "seeds", "best shortcut"):
+        view.add_column(name, justify="right", no_wrap=name == "score")
+    for label, run, rate in _trials(record):
+        metric = str((run.result or {}).get("metric", ""))
+        for test in further(run, rate):
+            best = [f"{name} {formats.score(score, metric)}" for name, score in test.baselines[:1]]
+            cells = (formats.score(test.mean, metric), formats.span(test.scores, metric), *best)
+            view.add_row(*map(Text, (label, test.knobs, *cells)))
+    return view if view.row_count else None
+
+
+def _trials(record: RunRecord | StudyRecord) -> list[tuple[str, RunRecord, float | None]]:
+    """(label, run folder, learning rate; None = the one that counts), best first."""
+    if isinstance(record, RunRecord):
+        return [(record.name, record, None)]
+    rows = study_rows(record.table)
+    return [(row.label, record.trials[row.folder], row.learning_rate) for row in rows if row.folder in record.trials]
 
 
 def _empty(title: str, caption: str) -> Table:

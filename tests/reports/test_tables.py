@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from selfattn_jax.reports.reading import read_run
-from selfattn_jax.reports.tables import run_table, study_markdown, study_table
+from selfattn_jax.reports.reading import RunRecord, read_run, read_study
+from selfattn_jax.reports.tables import further_table, run_table, study_markdown, study_table
 from tests.reports.fake import Fake, write_run, write_study
 
 FAKES = (
@@ -86,3 +86,33 @@ def test_run_table(tmp_path: Path):
 def test_run_table_of_an_unfinished_run(tmp_path: Path):
     write_run(tmp_path / "run", Fake("softmax", finished=False, attention=None))
     assert "not finished" in text(run_table(read_run(tmp_path / "run")))
+
+
+def further_record(folder: Path) -> RunRecord:
+    result = write_run(folder, Fake("softmax", (1.0, 0.5, None), attention=None))
+    shortcuts = {"chance": 0.25, "latest": 0.5}
+    also = [
+        {"knobs": {"length": 128, "pairs": 8}, "baselines": shortcuts, "runs": [0.75, 0.25, None]},
+        {"knobs": {"length": 256}, "baselines": {}, "runs": [0.5, None, None]},
+    ]
+    (folder / "result.json").write_text(json.dumps(result | {"also": also}))
+    return read_run(folder)
+
+
+def test_further_tests_stand_beside_the_best_shortcut_there(tmp_path: Path):
+    view = further_table(further_record(tmp_path / "run"))
+    assert view is not None
+    columns = [list(column.cells) for column in view.columns]
+    assert [[str(cell) for cell in cells] for cells in columns] == [
+        ["run", "run"],
+        ["length = 128, pairs = 8", "length = 256"],
+        ["50.0 %", "50.0 %"],
+        ["25.0 % to 75.0 %", ""],
+        ["latest 50.0 %", ""],
+    ]
+
+
+def test_without_further_tests_there_is_no_table_of_them(tmp_path: Path):
+    write_run(tmp_path / "run", Fake("softmax", attention=None))
+    assert further_table(read_run(tmp_path / "run")) is None
+    assert further_table(read_study(write_study(tmp_path / "study", FAKES))) is None

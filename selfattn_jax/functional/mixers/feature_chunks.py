@@ -93,7 +93,7 @@ def _read_jvp(primals: Chunks, tangents: Chunks) -> tuple[tuple[Array, Array], t
     query, key, value, _, _, bonus = primals
     query_tangent, key_tangent, value_tangent, decay_tangent, start_tangent, bonus_tangent = tangents
     sums, whole = _running(decay_tangent), read.fading.whole[..., None]
-    passed = sums if bonus is None else jnp.pad(sums, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    passed = sums if bonus is None else sums - decay_tangent  # the present is not faded
     asking, offering = query_tangent + query * passed, key_tangent - key * sums
     near, far = _near_tangents(key, asking, offering, read), _far_tangents(asking, offering, read)
     if bonus is not None and bonus_tangent is not None:  # no decay lies between a position and itself
