@@ -524,7 +524,7 @@ entries: tuple[Entry, ...] = (
         modules.mixers.AftFull,
         "arXiv:2105.14103",
         "T·S·(F+2·V)",
-        memory="T·S",
+        memory="T·(S+32·V)",  # 32: arrays of queries that it holds beside one of pairs
         mask="key",
         elementwise=True,
         positional=True,

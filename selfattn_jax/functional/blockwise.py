@@ -110,6 +110,7 @@ def _attend(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array]:
 
 def _forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array, Array]:
     """Output, log-normaliser and the largest exponent of every query."""
+    steps, fixed = _with(floats.query, tiles.steps(), fixed)
     scale = tiles.inner_scale(floats.query.shape[-1])
     scaled = floats.query * (scale or 1)
 
@@ -126,14 +127,22 @@ def _forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple[Array, Array, 
     shape, dtype = floats.query.shape[:1], floats.query.dtype
     output, zeros = jnp.zeros((*shape, floats.value.shape[-1]), dtype), jnp.zeros(shape, dtype)
     if tiles.shares is None:
-        return jax.lax.scan(step, _Running(zeros, zeros, output), tiles.steps())[0].output, zeros, zeros
+        return jax.lax.scan(step, _Running(zeros, zeros, output), steps)[0].output, zeros, zeros
     lowest, start, rest = (jnp.asarray(number, dtype) for number in tiles.shares.begin(floats.level))
     begin = _Running(jnp.full(shape, lowest), jnp.full(shape, start), output)
-    largest, total, output = jax.lax.scan(step, begin, tiles.steps())[0]
+    largest, total, output = jax.lax.scan(step, begin, steps)[0]
     total = total + rest
     alive = (total > 0) & jnp.isfinite(largest)
     total = jnp.where(alive, total, 1)
     return output / total[..., None], jnp.where(alive, jnp.log(total) + largest, -jnp.inf), largest
+
+
+def _with(array: Array, steps: tuple[Array, ...], fixed: Fixed) -> tuple[tuple[Array, ...], Fixed]:
+    """The steps and what is fixed, of which nothing can be made before the array is there.
+
+    A scan over heads has what does not depend on the head computed ahead of it, and kept: here the masks of all tiles.
+    """
+    return jax.lax.optimization_barrier((array, steps, fixed))[1:]
 
 
 def _grown(tile: Tile, before: _Running, knobs: tuple, terms: Array, mask: Array, value: Array) -> _Running:
@@ -159,6 +168,7 @@ def _attend_forward(tiles: Tiles, floats: Floats, fixed: Fixed) -> tuple:
 def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
     floats, fixed, output, logs, largest = saved
     by_output, by_logs = cotangents
+    steps, fixed = _with(by_output, tiles.steps(), fixed)
     alive = jnp.isfinite(logs)
     # What every weight of a row loses to the others: ∂xₜₛ = wₜₛ (∂wₜₛ − lossₜ).
     # Summed by a product: XLA's reduction of these few columns takes ten times as long on a CPU.
@@ -203,7 +213,7 @@ def _attend_backward(tiles: Tiles, saved: tuple, cotangents: tuple) -> tuple:
             gradients.level,
         ), None
 
-    gradients, _ = jax.lax.scan(step, jax.tree.map(jnp.zeros_like, floats), tiles.steps())
+    gradients, _ = jax.lax.scan(step, jax.tree.map(jnp.zeros_like, floats), steps)
     return gradients._replace(
         query=gradients.query * (scale or 1),
         level=_by_level(tiles, floats.level, loss, finite, largest, alive),

@@ -23,7 +23,7 @@ def power(short: float, long: float) -> float:
     [
         ("attention", 2, 1),
         ("linear", 1, 1),
-        ("aft_full", 2, 2),
+        ("aft_full", 2, 1 + power(2048 + 1024, 8192 + 1024)),
         ("bag", 1, 0),
         ("{name: linformer, rank: 8}", 1, 1),
         ("sinkhorn", 1.5, 1 + power(3 * math.sqrt(2048) + 64, 3 * math.sqrt(8192) + 64)),

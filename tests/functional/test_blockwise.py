@@ -349,11 +349,19 @@ def test_a_row_of_tiles_begins_where_the_mask_does():
     )
 
 
-def test_memory_grows_with_the_length_and_not_with_its_square():
+@pytest.mark.parametrize("heads", [None, 2], ids=["one_head", "heads_one_after_another"])
+def test_memory_grows_with_the_length_and_not_with_its_square(heads):
+    """Nor do heads, one after another, share the masks of all tiles, which somebody would have to keep."""
+
     def temporary(length):
-        arrays = [jax.ShapeDtypeStruct((length, 16), np.float32)] * 3
+        arrays = [jax.ShapeDtypeStruct((*([heads] if heads else []), length, 16), np.float32)] * 3
         form = functools.partial(attend_by_blocks, composition=compose(mask=sa.masks.causal), block=128)
-        gradient = jax.grad(lambda *arrays: jnp.sum(form(*arrays).output), argnums=(0, 1, 2))
+
+        def total(*arrays):
+            outputs = jax.lax.map(lambda head: form(*head).output, arrays) if heads else form(*arrays).output
+            return jnp.sum(outputs)
+
+        gradient = jax.grad(total, argnums=(0, 1, 2))
         return quick_jit(gradient).lower(*arrays).compile().memory_analysis().temp_size_in_bytes
 
     shorter, longer = temporary(1024), temporary(4096)
