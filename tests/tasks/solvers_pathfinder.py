@@ -4,50 +4,58 @@ import math
 
 import numpy as np
 
-STEP = 0.25  # of the fine grid
-SLACK = STEP * math.sqrt(0.5) + 1 / 255  # how far the next point of the fine grid may be, and rounded ink
-REACH = 2.1  # between what the grid shows of two neighbours, whose centre lines are at most 2 apart
+GRIDS = ((0.25, 0.8), (0.125, 0.8), (0.0625, 0.4))  # step, and how many steps further than GAP a hop may be
+GAP = 2.0  # between the centre lines of two neighbours, at most
 
 
 def joined(image: np.ndarray) -> bool:
-    """Whether one can walk from dot to dot by hops no longer than a gap.
+    """Whether one can walk from dot to dot by hops no longer than a gap, on every grid.
+
+    A grid shows all that may be a centre line, and a little around it: where there is no way on a coarse one, there is
+    none on finer ones, which take longer.
+    """
+    return all(joined_on(image, step, longer * step) for step, longer in GRIDS)
+
+
+def joined_on(image: np.ndarray, step: float, longer: float) -> bool:
+    """Whether there is a way on one grid, by hops so much longer than a gap.
 
     A stroke's ink fades by 1 a pixel, so ink v says that the nearest centre line is 1 − v away, and no ink that none is
     nearer than 1. What no pixel rules out are the centre lines, and the inside of dots.
     """
-    points = centre_lines(image)
-    dots = dotted(image, points)
+    points = centre_lines(image, step)
+    dots = dotted(image, points, step)
     seen = np.arange(len(points)) == np.flatnonzero(dots)[0]
     front = points[seen]
     while len(front):
         away = np.square(front[:, None] - points[None, ~seen]).sum(axis=2).min(axis=0)
-        new = np.flatnonzero(~seen)[away <= REACH**2]
+        new = np.flatnonzero(~seen)[away <= (GAP + longer) ** 2]
         seen[new] = True
         front = points[new]
     return bool(seen[dots].all())
 
 
-def centre_lines(image: np.ndarray) -> np.ndarray:
-    """[P,2]: the points of the fine grid that are as far from every pixel as its ink says."""
-    size = len(image)
+def centre_lines(image: np.ndarray, step: float) -> np.ndarray:
+    """[P,2]: the points of a grid that are as far from every pixel as its ink says."""
+    size, slack = len(image), step * math.sqrt(0.5) + 1 / 255  # how far the next point may be, and rounded ink
     away = np.pad(1 - image / 255, 1, constant_values=1.0)
-    fine = np.arange(0, size, STEP)
+    fine = np.arange(0, size, step)
     cell = np.floor(fine).astype(int)
     allowed = np.ones((len(fine), len(fine)), bool)
     for row in (-1, 0, 1):
         for column in (-1, 0, 1):
             rows, columns = fine - (cell + row + 0.5), fine - (cell + column + 0.5)
             distance = np.hypot(rows[:, None], columns[None, :])
-            allowed &= distance >= away[np.ix_(cell + row + 1, cell + column + 1)] - SLACK
+            allowed &= distance >= away[np.ix_(cell + row + 1, cell + column + 1)] - slack
     return fine[np.argwhere(allowed)]
 
 
-def dotted(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def dotted(image: np.ndarray, points: np.ndarray, step: float) -> np.ndarray:
     """[P] bool: points in the middle of four pixels of more than half ink: no dash is so thick."""
     dark = image > 0.55 * 255
     blocks = dark[:-1, :-1] & dark[1:, :-1] & dark[:-1, 1:] & dark[1:, 1:]
     corners = np.argwhere(blocks) + 1.0
-    return (np.abs(points[:, None] - corners[None]).max(axis=2) <= STEP / 2).any(axis=1)
+    return (np.abs(points[:, None] - corners[None]).max(axis=2) <= step / 2).any(axis=1)
 
 
 def joined_by_distance(dashes: np.ndarray, dots: np.ndarray, reach: float) -> bool:

@@ -84,11 +84,18 @@ def test_a_dash_and_a_dot_worked_by_hand() -> None:
     assert image[2].sum() == 0
 
 
-def test_pictures_alone_tell_nearly_always() -> None:
-    """Ink at whole pixels leaves some doubt where a centre line is: of 500 pictures this solver misjudged 4."""
-    pictures = pathfinder_images(0, 0, 100, **LRA)
-    right = [joined(image) == answer for image, answer in zip(pictures.images, pictures.joined, strict=True)]
-    assert np.mean(right) >= 0.95
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_pictures_alone_tell_who_is_joined(count: int) -> None:
+    pictures = pathfinder_images(0, 0, count, **LRA)
+    found = [joined(image) for image in pictures.images]
+    np.testing.assert_array_equal(found, pictures.joined)
+
+
+def test_small_pictures_alone_tell_nearly_always() -> None:
+    """The dash below a dot does not show, and may lead another way: of 1,000 pictures this solver misjudged 1."""
+    pictures = pathfinder_images(0, 0, 100, **SMALL)
+    found = [joined(image) for image in pictures.images]
+    assert np.mean(found == pictures.joined) >= 0.98
 
 
 def test_both_kinds_have_the_same_ink(pictures: Pictures) -> None:
