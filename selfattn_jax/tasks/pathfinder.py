@@ -56,9 +56,9 @@ def pathfinder(
     solved; the best in the table of the Long Range Arena is 0.77, of pictures that are drawn a little differently.
 
     Shortcuts: `majority` one answer always (0.50); the kind that is nearest in the mean by its ink (`ink`, 0.50), by
-    the distance of the dots (`dot_distance`, 0.50), by the whole picture (`nearest_mean`, 0.52; 0.57 of 20
-    pixels and paths of 6 dashes, 0.60 of 14 and 4, as in configs/pathfinder/small.yaml). Fits to 6,000 pictures, linear ones to what is near the dots and nearest
-    neighbours by where the dots are, came to 0.61.
+    the distance of the dots (`dot_distance`, 0.50), by the whole picture (`nearest_mean`, 0.52; 0.57 of 20 pixels and
+    paths of 6 dashes, 0.60 of 14 and 4, as in configs/pathfinder/small.yaml). Fits to 6,000 pictures, linear ones to
+    what is near the dots and nearest neighbours by where the dots are, came to 0.61.
 
     Args:
         images: pictures to train with.  held_out: for validation, and as many for the test.
