@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.spatial import KDTree
 
 GRIDS = ((0.25, 0.8), (0.125, 0.8), (0.0625, 0.4))  # step, and how many steps further than GAP a hop may be
 GAP = 2.0  # between the centre lines of two neighbours, at most
@@ -28,8 +29,8 @@ def joined_on(image: np.ndarray, step: float, longer: float) -> bool:
     seen = np.arange(len(points)) == np.flatnonzero(dots)[0]
     front = points[seen]
     while len(front):
-        away = np.square(front[:, None] - points[None, ~seen]).sum(axis=2).min(axis=0)
-        new = np.flatnonzero(~seen)[away <= (GAP + longer) ** 2]
+        away, _ = KDTree(front).query(points[~seen], distance_upper_bound=GAP + longer)
+        new = np.flatnonzero(~seen)[np.isfinite(away)]
         seen[new] = True
         front = points[new]
     return bool(seen[dots].all())
