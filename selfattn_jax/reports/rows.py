@@ -95,11 +95,17 @@ class Further:
         return sum(self.scores) / len(self.scores) if self.scores else None
 
 
+def shown_rate(record: RunRecord, rate: float | None = None) -> float | None:
+    """The learning rate at which a run folder is shown: the one given, or the best on validation data."""
+    if rate is not None:
+        return rate
+    return next((row.learning_rate for row in run_rows(record)), None)
+
+
 def further(record: RunRecord, rate: float | None = None) -> list[Further]:
     """The further tests of a run folder, at one learning rate; None = at the one that counts."""
     result = record.result or {}
-    if rate is None:
-        rate = next((row.learning_rate for row in run_rows(record)), None)
+    rate = shown_rate(record, rate)
     better = higher_is_better(str(result.get("metric", "")))
     found = []
     for test in result.get("also") or []:

@@ -11,7 +11,7 @@ from selfattn_jax.reports import along, depths, drawing, formats, maps, plots, s
 from selfattn_jax.reports.inline import inline_svg
 from selfattn_jax.reports.plots import Curve
 from selfattn_jax.reports.reading import RunRecord
-from selfattn_jax.reports.rows import Row, further, higher_is_better, ranked_baselines, run_rows
+from selfattn_jax.reports.rows import Row, further, higher_is_better, ranked_baselines, run_rows, shown_rate
 
 #: Inches: beside a page's full width, and on a telephone.
 BROAD, NARROW = (9.4, 4.3), (4.3, 4.1)
@@ -144,7 +144,11 @@ def along_axes(subject: Subject) -> list[dict[str, Any]]:
         found = [
             line
             for trial in subject.trials
-            if (line := along.line(trial.run, axis, _shown_rate(trial), trial.label, trial.index))
+            if (
+                line := along.line(
+                    trial.run, axis, shown_rate(trial.run, trial.learning_rate), trial.label, trial.index
+                )
+            )
         ]
         if found:
             shortcut = _shortcuts_along(subject, axis)
@@ -158,7 +162,10 @@ def along_axes(subject: Subject) -> list[dict[str, Any]]:
 
 def by_depth(subject: Subject) -> dict[str, Any] | None:
     """The heat maps of accuracy by depth and length, those of the best shortcuts last; None where no trial has one."""
-    found = [(trial, depths.depth_map(trial.run, _shown_rate(trial), trial.label)) for trial in subject.trials]
+    found = [
+        (trial, depths.depth_map(trial.run, shown_rate(trial.run, trial.learning_rate), trial.label))
+        for trial in subject.trials
+    ]
     shown = [(one, tint(trial.index)) for trial, one in found if one]
     if not shown or subject.metric != "accuracy":
         return None
@@ -173,14 +180,6 @@ def by_depth(subject: Subject) -> dict[str, Any] | None:
     ]
     scale = inline_svg(depths.colour_scale(), "Colour scale of the accuracy from 0, darkest, to 100 %, palest")
     return {"figures": figures, "scale": scale}
-
-
-def _shown_rate(trial: Trial) -> float | None:
-    """The learning rate at which a trial is shown: that of its row, or the best on validation data."""
-    if trial.learning_rate is not None:
-        return trial.learning_rate
-    rows = run_rows(trial.run)
-    return rows[0].learning_rate if rows else None
 
 
 def _in_words(line: along.Line, metric: str) -> str:

@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from selfattn_jax.functional import mixers
@@ -39,9 +40,8 @@ class Reformer(nnx.Module):
 
     def __call__(self, rng: Array | None = None) -> Bound:
         drawn = self._draw(rng) if self.redraw and rng is not None else self.rotations[...]
-        coarse = self.directions[0]
-        rotations, finer = lead(drawn[..., :coarse], "H"), lead(drawn[..., coarse:], "H")
-        knobs = {"rotations": rotations, "finer": finer} if len(self.directions) == 2 else {"rotations": rotations}
+        parts = jnp.split(drawn, self.directions[:-1], axis=-1)
+        knobs = {name: lead(part, "H") for name, part in zip(("rotations", "finer"), parts, strict=False)}
         return bind(mixers.reformer, **knobs, chunk=self.chunk)
 
     def _draw(self, rng: Array) -> Array:
